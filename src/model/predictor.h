@@ -1,0 +1,41 @@
+// From inputs to predictions, with one model.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/verdict.h"
+#include "image/prepare.h"
+#include "model/model.h"
+#include "nn/predictor.h"
+
+namespace espy::model {
+
+struct Prediction {
+  int label;
+  std::string class_name;
+  float confidence;  // the probability of the label, softmax of the logits
+  Verdict verdict;   // not_recognized for a blank input
+  std::vector<float> probabilities;
+};
+
+// Threads: one thread at a time; make one for each thread.
+class Predictor {
+ public:
+  explicit Predictor(std::shared_ptr<const Model> model);
+
+  // Returns one prediction for each input, in order.
+  std::vector<Prediction> predict(std::span<const image::Input> inputs);
+
+  const Model& model() const { return *model_; }
+
+ private:
+  std::shared_ptr<const Model> model_;
+  std::unique_ptr<nn::Predictor> network_;
+  std::vector<float> inputs_;  // of the batch at hand
+};
+
+}  // namespace espy::model

@@ -1,0 +1,42 @@
+// Training: a data set and a recipe become a model.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+
+#include "base/result.h"
+#include "model/dataset.h"
+#include "model/model.h"
+#include "model/recipe.h"
+
+namespace espy::model {
+
+// Where a training stands.
+struct Progress {
+  int step;   // done
+  int steps;  // in all
+  int epoch;  // the one at hand, from 1
+  int epochs;
+  bool epoch_ends;         // this is the last step of an epoch, or of the training
+  double loss;             // mean over the epoch so far
+  double accuracy;         // of the training samples of the epoch so far, as they were trained on
+  double images_a_second;  // over the whole training so far
+  std::chrono::duration<double> elapsed;
+};
+
+struct TrainOptions {
+  std::uint64_t seed = 1;
+  int threads = 1;
+  int max_steps = 0;  // stop after so many; 0 = as the recipe says
+  // Called after every step on the calling thread; returning false stops the training.
+  std::function<bool(const Progress&)> on_progress;
+};
+
+// Trains on all of `data`, shuffled anew each epoch, and returns the model with the parameters after the last
+// step; nothing is chosen by looking at test data. Its metrics are seed, threads, steps and seconds.
+// Errors: invalid_input (fewer samples than a batch; threads out of range), unavailable ("interrupted after
+// step N of M", when on_progress returned false; "loss is nan at step N ...").
+Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options);
+
+}  // namespace espy::model

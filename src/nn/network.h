@@ -1,0 +1,38 @@
+// An architecture with values for its parameters.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "nn/architecture.h"
+#include "nn/tensor.h"
+
+namespace espy::nn {
+
+struct Network {
+  Architecture architecture;
+  std::vector<Tensor> parameters;  // shaped and ordered as parameter_shapes() says
+};
+
+// Everything zero.
+struct Zeros {};
+
+// Weights from a normal distribution, drawn again beyond two standard deviations; biases constant.
+struct TruncatedNormal {
+  float standard_deviation;
+  float bias;
+};
+
+// Weights uniform in +-sqrt(6 / (fan_in + fan_out)), biases zero (Glorot & Bengio 2010, equation 16).
+struct GlorotUniform {};
+
+using Initializer = std::variant<Zeros, TruncatedNormal, GlorotUniform>;
+
+// Returns a network to start training from; the same seed gives the same values on every machine.
+// Errors: as parameter_shapes.
+Result<Network> initialize(const Architecture& architecture, const Initializer& initializer,
+                           std::uint64_t seed);
+
+}  // namespace espy::nn

@@ -1,0 +1,21 @@
+// Numbers with a shape.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace espy::nn {
+
+// Sizes from the outermost dimension to the innermost.
+using Shape = std::vector<int>;
+
+// Returns the product of the sizes; 1 for an empty shape.
+std::size_t element_count(const Shape& shape);
+
+// Row-major values; element_count(shape) of them.
+struct Tensor {
+  Shape shape;
+  std::vector<float> values;
+};
+
+}  // namespace espy::nn

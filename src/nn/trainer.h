@@ -1,0 +1,68 @@
+// Minimises softmax cross-entropy by stochastic gradients.
+//
+// A batch is cut into one chunk a thread. Each chunk has its own activations and gradients, any thread may
+// work on any chunk, and the gradients are added in the order of the chunks: so a run is reproduced by its
+// seed and its number of threads, and a busy core costs its own time only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <variant>
+
+#include "base/result.h"
+#include "nn/network.h"
+
+namespace espy::nn {
+
+// w -= learning_rate * gradient.
+struct GradientDescent {
+  float learning_rate;
+};
+
+// Kingma & Ba 2014, algorithm 1, in the form before section 2.1's epsilon-hat: w -= lr * m_hat / (sqrt(v_hat)
+// + epsilon).
+struct Adam {
+  float learning_rate = 1e-3f;
+  float beta1 = 0.9f;
+  float beta2 = 0.999f;
+  float epsilon = 1e-8f;
+};
+
+using Optimizer = std::variant<GradientDescent, Adam>;
+
+struct TrainerOptions {
+  Optimizer optimizer;
+  int batch_size = 32;
+  int threads = 1;         // at most batch_size
+  std::uint64_t seed = 0;  // of dropout
+};
+
+// What one step saw, before it changed the parameters.
+struct StepResult {
+  double loss;  // mean cross-entropy over the batch, in nats
+  int correct;  // samples whose greatest logit was their label
+};
+
+// Threads: one thread at a time; the trainer has its own workers.
+class Trainer {
+ public:
+  // Fills `input` with one sample of the batch and returns its label. Called once a sample and step, on any
+  // worker, several at once.
+  using LoadSample = std::function<int(int index_in_batch, std::span<float> input)>;
+
+  // Errors: invalid_input (parameters that do not fit the architecture, a last layer that is not Dense, batch
+  // size or threads out of range).
+  static Result<std::unique_ptr<Trainer>> create(const Network& start, const TrainerOptions& options);
+
+  virtual ~Trainer() = default;
+
+  // One step of the optimizer over one batch.
+  virtual StepResult step(const LoadSample& load_sample) = 0;
+
+  // Returns the parameters as they are now.
+  virtual Network network() const = 0;
+};
+
+}  // namespace espy::nn

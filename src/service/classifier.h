@@ -1,0 +1,76 @@
+// The road from an upload to a recorded answer: the only place that knows the whole of it.
+//   upload -> image::decode -> image::prepare -> model::Predictor -> store::Store::append -> answer
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/uuid.h"
+#include "image/decode.h"
+#include "service/registry.h"
+#include "store/store.h"
+
+namespace espy::service {
+
+// One picture to classify.
+struct Request {
+  std::string upload;
+  std::string file_name;  // as the client said it; may be empty
+  std::string model;      // a name in the registry; empty for the default
+};
+
+// The parts that all lanes share.
+// Threads: shared by every lane.
+struct ClassifierOptions {
+  image::DecodeLimits decode_limits;
+  Clock clock = system_clock();
+};
+
+class Classifier {
+ public:
+  // Errors: as Store::newest_id; invalid_input (an empty registry).
+  static Result<std::unique_ptr<Classifier>> create(const Registry& registry, store::Store& store,
+                                                    ClassifierOptions options = {});
+
+  const Registry& registry() const { return registry_; }
+  store::Store& store() const { return store_; }
+
+ private:
+  friend class Lane;
+  Classifier(const Registry& registry, store::Store& store, ClassifierOptions options, const Uuid& newest);
+
+  const Registry& registry_;
+  store::Store& store_;
+  ClassifierOptions options_;
+  UuidGenerator ids_;
+};
+
+// One event loop's way through the classifier, with natural batching: inputs that became ready in one turn of
+// the loop form one batch, and answers whose records were committed together are handed over together.
+// Threads: everything on the loop's thread. Must outlive what it scheduled.
+class Lane {
+ public:
+  // Runs a task on the loop's thread, soon, after what is ready there now. May be called from any thread.
+  using Schedule = std::function<void(std::function<void()>)>;
+
+  // Gets the stored record, or why there is none:
+  // decode's errors; not_found (no such model); unavailable (the record could not be committed).
+  using Completion = std::function<void(Result<store::Record>)>;
+
+  Lane(Classifier& classifier, Schedule schedule);
+  ~Lane();
+
+  // Decodes and prepares at once, predicts with the batch of this turn, and calls `done` on the loop's thread
+  // once the record is durable (or at once when the upload is refused).
+  void classify(Request request, Completion done);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace espy::service

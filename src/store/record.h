@@ -1,0 +1,42 @@
+// What is kept of a prediction.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/uuid.h"
+#include "base/verdict.h"
+
+namespace espy::store {
+
+struct Record {
+  Uuid id;         // version 7: sorts by time
+  Timestamp time;  // when the upload had arrived
+  std::string model;
+  std::string model_version;
+  std::string file_name;  // as the client said it; never a path of ours
+  int label = 0;
+  std::string class_name;
+  float confidence = 0;
+  Verdict verdict = Verdict::recognized;
+  std::array<std::uint8_t, 784> input{};  // what the network saw: 28 rows of 28, 255 = ink
+  Sha256 upload_digest{};
+  std::uint64_t upload_bytes = 0;
+  std::chrono::microseconds latency{};  // from the upload's arrival to the prediction
+
+  bool operator==(const Record&) const = default;
+};
+
+// The picture itself.
+struct Upload {
+  std::string media_type;
+  std::string bytes;
+
+  bool operator==(const Upload&) const = default;
+};
+
+}  // namespace espy::store

@@ -1,0 +1,87 @@
+// A durable, append-only history of predictions. Start here.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "store/record.h"
+
+namespace espy::store {
+
+enum class Access {
+  read_write,  // the one writer
+  read_only,   // may stand beside a writer, also of another process
+};
+
+struct StoreOptions {
+  Access access = Access::read_write;
+  // Uploads larger than this are not kept beside their record; their digest always is. 0 keeps none.
+  std::size_t max_kept_upload_bytes = std::size_t{1} << 20;
+  // Appends that wait for the disk; one more is refused.
+  std::size_t max_pending_records = 16384;
+  std::size_t max_pending_bytes = std::size_t{256} << 20;
+};
+
+// Which records; every condition that is set must hold.
+struct Query {
+  std::optional<Timestamp> from;   // at or after
+  std::optional<Timestamp> until;  // before
+  std::optional<std::string> model;
+  std::optional<int> label;
+  std::optional<float> min_confidence;
+  std::optional<float> max_confidence;
+  std::optional<std::string> file_name;  // exactly
+  std::optional<Uuid> before;            // the cursor: records with a smaller id
+  int limit = 50;                        // 1 to 1,000
+};
+
+// Records, newest first (by id, descending).
+struct Page {
+  std::vector<Record> records;
+  std::optional<Uuid> next;  // the next page's Query::before; nothing on the last page
+};
+
+// Threads: all functions may be called from any thread at once.
+class Store {
+ public:
+  // Called once for each append, with its outcome, on the writer's thread: be quick, never wait there.
+  using Completion = std::function<void(Result<void>)>;
+
+  // Opens "sqlite:PATH" or "sqlite::memory:"; creates or migrates the schema when it may write.
+  // Errors: invalid_input (another scheme), not_found (read_only and no such file), unavailable (cannot be
+  // opened or written; another process is its writer), corrupt (not a store; made by a newer espy).
+  static Result<std::unique_ptr<Store>> open(std::string_view url, const StoreOptions& options = {});
+
+  // Finishes every append that was accepted.
+  virtual ~Store() = default;
+
+  // Queues the record and its upload and returns at once. `done` gets success when both are committed and
+  // fsynced, so that they survive a loss of power; records that are queued while one commit runs share the
+  // next. A second append of the same id changes nothing and succeeds. Errors (by `done`, perhaps before
+  // append returns): unavailable (queue full, disk full, commit failed, read only).
+  virtual void append(Record record, Upload upload, Completion done) = 0;
+
+  // As above, and waits.
+  Result<void> append(Record record, Upload upload);
+
+  // Errors: not_found, unavailable.
+  virtual Result<Record> find(const Uuid& id) = 0;
+
+  // Returns the picture of a record.
+  // Errors: not_found (no such record, or its upload was not kept), unavailable.
+  virtual Result<Upload> find_upload(const Uuid& id) = 0;
+
+  // Errors: invalid_input (limit out of range), unavailable.
+  virtual Result<Page> list(const Query& query) = 0;
+
+  // Returns the greatest id, so that ids made after a restart stay in order; nothing when there is no record.
+  virtual Result<std::optional<Uuid>> newest_id() = 0;
+};
+
+}  // namespace espy::store
