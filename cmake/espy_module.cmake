@@ -4,7 +4,9 @@
 # the module's layering rule. DEPS are the espy modules whose headers it may include (espy::base, ...);
 # PRIVATE_DEPS are the foreign libraries that it owns. tools/check_layering.py reads the rules from
 # layering.json in the build folder and fails the test "layering" when an #include breaks one.
-find_package(GTest REQUIRED)
+if(BUILD_TESTING)
+  find_package(GTest REQUIRED)
+endif()
 
 function(espy_module NAME)
   cmake_parse_arguments(PARSE_ARGV 1 MODULE "" "" "SRCS;HDRS;TESTS;DEPS;PRIVATE_DEPS;TEST_DEPS")
@@ -19,6 +21,9 @@ function(espy_module NAME)
   target_link_libraries(espy_${NAME} PUBLIC ${MODULE_DEPS} PRIVATE espy_flags ${MODULE_PRIVATE_DEPS})
   set_target_properties(espy_${NAME} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 
+  if(NOT BUILD_TESTING)
+    set(MODULE_TESTS "")
+  endif()
   foreach(TEST_SOURCE IN LISTS MODULE_TESTS)
     get_filename_component(TEST_NAME ${TEST_SOURCE} NAME_WE)
     add_executable(${NAME}_${TEST_NAME} ${TEST_SOURCE})
