@@ -1,3 +1,5 @@
+// zlib.h then says that inflate does not change its input.
+#define ZLIB_CONST
 #include <zlib.h>
 
 #include <algorithm>

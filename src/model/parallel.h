@@ -13,7 +13,7 @@ namespace espy::model {
 // `threads` threads including the calling one. The parts do not depend on the number of threads. Each thread
 // works with its own copy of `work`, so state that may not be shared can be held in it.
 template <typename Work>
-void for_each_part(std::size_t count, std::size_t part, int threads, const Work& work) {
+void for_each_part(std::size_t count, std::size_t part, int threads, Work work) {
   const std::size_t parts = (count + part - 1) / part;
   std::atomic<std::size_t> next = 0;
   const auto run = [&, work]() mutable {

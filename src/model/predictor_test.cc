@@ -21,7 +21,7 @@ std::shared_ptr<const Model> constant_model(const std::vector<float>& logits) {
 
 TEST(Predictor, AnswersWithTheSoftmaxOfTheLogits) {
   Predictor predictor(constant_model({0, 0, 0, std::log(11.0f), 0, 0, 0, 0, 0, 0}));
-  const std::vector<Prediction> predictions = predictor.predict(std::span(bars(1).inputs));
+  const std::vector<Prediction> predictions = predictor.predict(bars(1).inputs);
   ASSERT_EQ(predictions.size(), 1U);
   EXPECT_EQ(predictions[0].label, 3);
   EXPECT_EQ(predictions[0].class_name, "3");
@@ -46,7 +46,8 @@ TEST(Predictor, AnswersEachInputInOrderWhateverTheBatch) {
 
 TEST(Predictor, ProbabilitiesAreThoseOfTheSampleAndSumToOne) {
   const auto model = std::make_shared<const Model>(*Model::create(make_content(softmax_architecture())));
-  for (const Prediction& prediction : Predictor(model).predict(bars(10).inputs)) {
+  const std::vector<Prediction> predictions = Predictor(model).predict(bars(10).inputs);
+  for (const Prediction& prediction : predictions) {
     EXPECT_NEAR(std::accumulate(prediction.probabilities.begin(), prediction.probabilities.end(), 0.0), 1,
                 1e-6);
     EXPECT_EQ(prediction.confidence, prediction.probabilities[static_cast<std::size_t>(prediction.label)]);

@@ -16,7 +16,8 @@ const Recipe& recipe(std::string_view name) {
 
 std::size_t parameter_count(const Recipe& recipe) {
   std::size_t count = 0;
-  for (const nn::Shape& shape : *nn::parameter_shapes(recipe.architecture)) count += nn::element_count(shape);
+  const std::vector<nn::Shape> shapes = *nn::parameter_shapes(recipe.architecture);
+  for (const nn::Shape& shape : shapes) count += nn::element_count(shape);
   return count;
 }
 

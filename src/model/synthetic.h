@@ -40,7 +40,8 @@ inline Dataset bars(std::size_t count) {
 inline ModelContent make_content(nn::Architecture architecture) {
   nn::Network network{std::move(architecture), {}};
   double phase = 0;
-  for (const nn::Shape& shape : *nn::parameter_shapes(network.architecture)) {
+  const std::vector<nn::Shape> shapes = *nn::parameter_shapes(network.architecture);
+  for (const nn::Shape& shape : shapes) {
     nn::Tensor tensor{shape, std::vector<float>(nn::element_count(shape))};
     for (float& value : tensor.values) value = static_cast<float>(0.1 * std::sin(phase += 0.7));
     network.parameters.push_back(std::move(tensor));

@@ -30,7 +30,7 @@ struct TrainOptions {
   int threads = 1;
   int max_steps = 0;  // stop after so many; 0 = as the recipe says
   // Called after every step on the calling thread; returning false stops the training.
-  std::function<bool(const Progress&)> on_progress;
+  std::function<bool(const Progress&)> on_progress = nullptr;
 };
 
 // The samples of an epoch that do not fill a batch begin the next epoch's first batch, and the last batch of
