@@ -79,10 +79,10 @@ std::string http_date(Timestamp time) {
   const auto midnight = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(midnight);
   const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(time - midnight));
-  return format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[std::chrono::weekday(midnight).c_encoding()],
-                static_cast<unsigned>(date.day()), kMonths[static_cast<unsigned>(date.month()) - 1],
-                static_cast<int>(date.year()), clock.hours().count(), clock.minutes().count(),
-                clock.seconds().count());
+  return format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+                kDays[std::chrono::weekday(midnight).c_encoding()], static_cast<unsigned>(date.day()),
+                kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
+                clock.hours().count(), clock.minutes().count(), clock.seconds().count());
 }
 
 void append_response(std::string& out, const Response& response, Body body, Afterwards afterwards,

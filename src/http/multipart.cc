@@ -8,8 +8,9 @@ namespace espy::http {
 namespace {
 
 constexpr std::size_t kMaxParts = 32;
-constexpr std::size_t kMaxFieldBytes = 8 << 10;  // of all fields of one part; a file name has at most 255 bytes
-constexpr std::size_t kMaxBoundaryBytes = 70;    // RFC 2046 section 5.1.1
+constexpr std::size_t kMaxFieldBytes = 8
+                                       << 10;  // of all fields of one part; a file name has at most 255 bytes
+constexpr std::size_t kMaxBoundaryBytes = 70;  // RFC 2046 section 5.1.1
 
 Error broken(std::string what) {
   return {ErrorCode::invalid_input, "broken multipart body: " + std::move(what)};
@@ -180,14 +181,16 @@ Result<std::string> boundary_of(std::string_view content_type) {
     return Error{ErrorCode::invalid_input, "Content-Type multipart/form-data has no boundary"};
   }
   if (boundary->size() > kMaxBoundaryBytes) {
-    return Error{ErrorCode::invalid_input, format("boundary has {} characters, limit is {}", boundary->size(),
-                                                  kMaxBoundaryBytes)};
+    return Error{ErrorCode::invalid_input,
+                 format("boundary has {} characters, limit is {}", boundary->size(), kMaxBoundaryBytes)};
   }
   const bool good = boundary->back() != ' ' && std::ranges::all_of(*boundary, [](char c) {
-    constexpr std::string_view kSpecials = "'()+_,-./:=? ";  // RFC 2046 section 5.1.1: bchars
-    const char small = lower(c);
-    return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || kSpecials.find(c) != kSpecials.npos;
-  });
+                      constexpr std::string_view kSpecials =
+                          "'()+_,-./:=? ";  // RFC 2046 section 5.1.1: bchars
+                      const char small = lower(c);
+                      return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') ||
+                             kSpecials.find(c) != kSpecials.npos;
+                    });
   if (!good) return Error{ErrorCode::invalid_input, "boundary has characters that RFC 2046 forbids"};
   return *std::move(boundary);
 }
@@ -209,8 +212,9 @@ Result<std::vector<Part>> parse_multipart(std::string_view body, std::string_vie
     // Without fields the empty line stands at once; then there is no name either.
     const std::size_t fields_bytes = rest.substr(0, kMaxFieldBytes).find("\r\n\r\n");
     if (fields_bytes == rest.npos) {
-      return broken(rest.size() < kMaxFieldBytes ? "it ends within a part's fields"
-                                                 : format("a part's fields are longer than {} bytes", kMaxFieldBytes));
+      return broken(rest.size() < kMaxFieldBytes
+                        ? "it ends within a part's fields"
+                        : format("a part's fields are longer than {} bytes", kMaxFieldBytes));
     }
     Result<Part> part = parse_fields(rest.substr(0, fields_bytes + 2));
     if (!part) return std::move(part).error();

@@ -103,10 +103,12 @@ std::vector<Value> record_values(const store::Record& record) {
 
 Html result_html(const service::Answer& answer) {
   std::vector<Value> values = record_values(answer.record);
-  const std::string_view caption =
-      answer.upload_media_type.empty() ? "What the model saw; the upload is too large to be kept" : "As uploaded";
-  values.push_back({"picture", {format("<figure>{}<figcaption>{}</figcaption></figure>",
-                                       picture_html(answer.record, answer.upload_media_type).text, caption)}});
+  const std::string_view caption = answer.upload_media_type.empty()
+                                       ? "What the model saw; the upload is too large to be kept"
+                                       : "As uploaded";
+  values.push_back({"picture",
+                    {format("<figure>{}<figcaption>{}</figcaption></figure>",
+                            picture_html(answer.record, answer.upload_media_type).text, caption)}});
   return {fill(embedded(espy_embedded_result_html, espy_embedded_result_html_end), values)};
 }
 

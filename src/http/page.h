@@ -20,7 +20,8 @@ inline constexpr std::string_view kPageType = "text/html; charset=utf-8";
 // Header fields of every page. The policy allows our own style sheet and pictures, and nothing else: no
 // script, no frame around it, no form that sends elsewhere.
 inline constexpr std::string_view kPageFields =
-    "Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self' data:; form-action "
+    "'self'; "
     "base-uri 'none'; frame-ancestors 'none'\r\n"
     "Referrer-Policy: same-origin\r\n"
     "Cache-Control: no-store\r\n";

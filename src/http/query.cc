@@ -64,8 +64,8 @@ Result<Query> Query::parse(std::string_view query, std::span<const std::string_v
     const std::size_t equals = pair.find('=');
     const std::optional<std::string> name = decode(pair.substr(0, equals));
     if (!name) {
-      return Error{ErrorCode::invalid_input,
-                   format("broken percent escape in the name of parameter {}", shown(pair.substr(0, equals)))};
+      return Error{ErrorCode::invalid_input, format("broken percent escape in the name of parameter {}",
+                                                    shown(pair.substr(0, equals)))};
     }
     if (std::ranges::find(known, *name) == known.end()) {
       return Error{ErrorCode::invalid_input, format("unknown parameter {}", shown(*name))};

@@ -13,7 +13,7 @@
 namespace espy::http {
 
 struct Target {
-  std::string_view path;   // without the "http://host" that a proxy's client may send (RFC 9112 section 3.2.2)
+  std::string_view path;  // without the "http://host" that a proxy's client may send (RFC 9112 section 3.2.2)
   std::string_view query;  // without the question mark; empty when there is none
 };
 

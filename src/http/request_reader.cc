@@ -36,9 +36,9 @@ class RequestReader::Parser {
     expects_continue_ = false;
     refusal_.reset();
     grammar_.emplace(*this);
-    grammar_->eager(false);  // so that the head's end shows
+    grammar_->eager(false);                                             // so that the head's end shows
     grammar_->header_limit(std::numeric_limits<std::uint32_t>::max());  // RequestReader counts
-    grammar_->body_limit(boost::none);                                  // accept_head() and RequestReader check
+    grammar_->body_limit(boost::none);  // accept_head() and RequestReader check
   }
 
   // The grammar of Beast, whose findings come as calls.
@@ -109,7 +109,8 @@ class RequestReader::Parser {
       case beast::http::field::transfer_encoding:
         ++transfer_encodings_;
         // Beast takes an unknown coding for no body at all, and then its bytes for the next request.
-        if (!beast::iequals(value, "chunked")) refuse(501, "the only transfer encoding that is known is chunked");
+        if (!beast::iequals(value, "chunked"))
+          refuse(501, "the only transfer encoding that is known is chunked");
         break;
       default:
         break;

@@ -29,7 +29,8 @@ constexpr std::string_view kUploadFields =
     "Cache-Control: private, max-age=31536000, immutable\r\n";
 
 // What an upload is served as; image::media_type has the same.
-constexpr std::string_view kUploadTypes[] = {"image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp"};
+constexpr std::string_view kUploadTypes[] = {"image/png", "image/jpeg", "image/gif", "image/bmp",
+                                             "image/webp"};
 
 constexpr std::string_view kNoneSelected = "no-selected-file";  // what the redirect to the page says
 
@@ -49,7 +50,10 @@ bool has_picture_extension(std::string_view file_name) {
 bool wants_page(const Request& request) { return request.accept.find("text/html") != std::string::npos; }
 
 Response page_response(int status, std::string page) {
-  return {.status = status, .content_type = kPageType, .body = std::move(page), .fields = std::string(kPageFields)};
+  return {.status = status,
+          .content_type = kPageType,
+          .body = std::move(page),
+          .fields = std::string(kPageFields)};
 }
 
 Response json_response(JsonWriter json) {
@@ -103,7 +107,8 @@ Result<store::Query> parse_filters(const Query& parameters, EmptyFilter empty) {
        {std::pair{"min_confidence", &query.min_confidence}, {"max_confidence", &query.max_confidence}}) {
     if (const auto value = given(name)) {
       *confidence = parse_number<float>(*value);
-      if (!(*confidence >= 0.0f && *confidence <= 1.0f)) return bad_parameter(name, *value, "a number from 0 to 1");
+      if (!(*confidence >= 0.0f && *confidence <= 1.0f))
+        return bad_parameter(name, *value, "a number from 0 to 1");
     }
   }
   if (const auto value = given("before")) {
@@ -112,7 +117,8 @@ Result<store::Query> parse_filters(const Query& parameters, EmptyFilter empty) {
   }
   if (const auto value = given("limit")) {
     const std::optional<int> limit = parse_number<int>(*value);
-    if (!limit || *limit < 1 || *limit > 1000) return bad_parameter("limit", *value, "a number from 1 to 1000");
+    if (!limit || *limit < 1 || *limit > 1000)
+      return bad_parameter("limit", *value, "a number from 1 to 1000");
     query.limit = *limit;
   }
   return query;
@@ -182,10 +188,10 @@ std::string_view method_name(Method method) { return method == Method::post ? "P
 constexpr std::string_view kIndexParameters[] = {"model", "notice"};
 constexpr std::string_view kFormParameters[] = {"model"};
 constexpr std::string_view kPredictParameters[] = {"model", "file_name"};
-constexpr std::string_view kPageParameters[] = {"model", "label", "file_name", "from", "until", "before", "limit"};
-constexpr std::string_view kListParameters[] = {"from",           "until",          "model",     "label",
-                                                "min_confidence", "max_confidence", "file_name", "limit",
-                                                "before"};
+constexpr std::string_view kPageParameters[] = {"model", "label",  "file_name", "from",
+                                                "until", "before", "limit"};
+constexpr std::string_view kListParameters[] = {
+    "from", "until", "model", "label", "min_confidence", "max_confidence", "file_name", "limit", "before"};
 
 }  // namespace
 
@@ -269,10 +275,9 @@ void Routes::show_index(Call& call) const {
     return respond_error(call, found.error());
   }
   const bool none_selected = call.query.get("notice") == kNoneSelected;
-  call.respond(page_response(200, index_page(classifier_.registry(),
-                                             {.model = model,
-                                              .notice = none_selected ? "No selected file" : "",
-                                              .answer = {}})));
+  call.respond(page_response(
+      200, index_page(classifier_.registry(),
+                      {.model = model, .notice = none_selected ? "No selected file" : "", .answer = {}})));
 }
 
 // A form on a foreign page can send a picture here. That does no more than any visitor may do: there is no
@@ -378,7 +383,8 @@ void Routes::find_record(Call& call) const {
   if (!id) return respond_error(call, 404, "there is no such record: its id is not a UUID");
   const Result<store::Record> record = classifier_.store().find(*id);
   if (!record) return respond_error(call, record.error());
-  const Result<std::vector<std::string>> media_types = classifier_.store().upload_media_types(std::array{*id});
+  const Result<std::vector<std::string>> media_types =
+      classifier_.store().upload_media_types(std::array{*id});
   if (!media_types) return respond_error(call, media_types.error());
   JsonWriter json;
   append_record(json, *record, upload_url(*id, media_types->front()), Shown::as_history);
@@ -409,7 +415,8 @@ void Routes::show_upload(Call& call) const {
   if (call.segment != name) return respond_error(call, 404, format("there is no such upload; it is {}", url));
   const auto* type = std::ranges::find(kUploadTypes, upload->media_type);
   if (type == std::end(kUploadTypes)) {
-    return respond_error(call, {ErrorCode::corrupt, format("upload {} is kept as {}", name, upload->media_type)});
+    return respond_error(call,
+                         {ErrorCode::corrupt, format("upload {} is kept as {}", name, upload->media_type)});
   }
   call.respond({.status = 200,
                 .content_type = *type,

@@ -1,5 +1,5 @@
-// What each path answers. Knows HTTP's meaning but no sockets: a request goes in, an answer comes out, at once
-// or when the record is on disk.
+// What each path answers. Knows HTTP's meaning but no sockets: a request goes in, an answer comes out, at
+// once or when the record is on disk.
 #pragma once
 
 #include <atomic>

@@ -34,8 +34,8 @@ namespace espy::http {
 namespace {
 
 namespace net = boost::asio;
-using net::ip::tcp;
 using boost::system::error_code;
+using net::ip::tcp;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 // Of the one kind of executor that there is here; the usual type-erased ones cost (measured: stock Beast
@@ -178,7 +178,8 @@ class Loop {
 Connection::Connection(Loop& loop, Socket socket)
     : loop_(loop),
       socket_(std::move(socket)),
-      reader_({.max_head_bytes = loop.options().max_head_bytes, .max_body_bytes = loop.options().max_body_bytes}),
+      reader_(
+          {.max_head_bytes = loop.options().max_head_bytes, .max_body_bytes = loop.options().max_body_bytes}),
       buffer_(kSmallBufferBytes) {}
 
 // Suspends the coroutine until put_answer() has the last answer.
@@ -206,14 +207,14 @@ Task Connection::serve() {
   while (keep_alive_) {
     if (hunger == Hunger::hungry) {
       prepare_to_read();
-      const std::size_t received =
-          co_await socket_.async_read_some(net::buffer(buffer_.data() + end_, buffer_.size() - end_),
-                                           net::redirect_error(kAwait, error));
+      const std::size_t received = co_await socket_.async_read_some(
+          net::buffer(buffer_.data() + end_, buffer_.size() - end_), net::redirect_error(kAwait, error));
       if (error && !expired_) co_return;
       take_received(received);
     }
     if (expired_) {
-      put_refusal(408, format("the request was not complete after {} ms", loop_.options().request_timeout.count()));
+      put_refusal(
+          408, format("the request was not complete after {} ms", loop_.options().request_timeout.count()));
     } else {
       hunger = take_requests();
     }
@@ -306,9 +307,8 @@ void Connection::take_request() {
                     .afterwards = keep_alive_ ? Afterwards::keep_open : Afterwards::close});
   ++unanswered_;
   try {
-    loop_.routes().answer(request, loop_.lane(), [this, slot](Response response) {
-      put_answer(slot, std::move(response));
-    });
+    loop_.routes().answer(request, loop_.lane(),
+                          [this, slot](Response response) { put_answer(slot, std::move(response)); });
   } catch (const std::exception& exception) {
     log::error(format("a request failed: {}", exception.what()));
     if (!slots_[slot].response) put_answer(slot, json_error(500, "internal error"));
@@ -329,9 +329,8 @@ void Connection::put_answer(std::size_t slot, Response response) {
 
 void Connection::put_refusal(int status, std::string_view message) {
   keep_alive_ = false;
-  slots_.push_back({.response = json_error(status, message),
-                    .body = Body::send,
-                    .afterwards = Afterwards::close});
+  slots_.push_back(
+      {.response = json_error(status, message), .body = Body::send, .afterwards = Afterwards::close});
 }
 
 // Puts the burst's answers behind one another, to be sent in one piece.
@@ -372,8 +371,9 @@ Result<std::uint16_t> Loop::listen(const tcp::endpoint& endpoint) {
   if (!error) acceptor_.bind(endpoint, error);
   if (!error) acceptor_.listen(net::socket_base::max_listen_connections, error);
   if (error) {
-    return Error{ErrorCode::unavailable, format("cannot listen on {} port {}: {}", endpoint.address().to_string(),
-                                                endpoint.port(), error.message())};
+    return Error{ErrorCode::unavailable,
+                 format("cannot listen on {} port {}: {}", endpoint.address().to_string(), endpoint.port(),
+                        error.message())};
   }
   return acceptor_.local_endpoint(error).port();
 }
@@ -479,9 +479,8 @@ void raise_descriptor_limit(std::size_t wanted) {
 Result<tcp::endpoint> resolve(const std::string& host, std::uint16_t port) {
   net::io_context context;
   error_code error;
-  const auto found = tcp::resolver(context).resolve(host, std::to_string(port),
-                                                    tcp::resolver::passive | tcp::resolver::address_configured,
-                                                    error);
+  const auto found = tcp::resolver(context).resolve(
+      host, std::to_string(port), tcp::resolver::passive | tcp::resolver::address_configured, error);
   if (error || found.empty()) {
     return Error{ErrorCode::invalid_input, format("host {} does not resolve: {}", host, error.message())};
   }
@@ -497,8 +496,9 @@ Result<void> check_port_is_free(const tcp::endpoint& endpoint) {
   if (!error) probe.set_option(net::socket_base::reuse_address(true), error);
   if (!error) probe.bind(endpoint, error);
   if (!error) return {};
-  return Error{ErrorCode::unavailable, format("cannot listen on {} port {}: {}", endpoint.address().to_string(),
-                                              endpoint.port(), error.message())};
+  return Error{ErrorCode::unavailable,
+               format("cannot listen on {} port {}: {}", endpoint.address().to_string(), endpoint.port(),
+                      error.message())};
 }
 
 class ListeningServer : public Server {
@@ -512,8 +512,9 @@ class ListeningServer : public Server {
     raise_descriptor_limit(options.max_connections + kMaxRefusals + 64);  // 64 for the rest of the program
 
     std::unique_ptr<ListeningServer> server(new ListeningServer(options, classifier));
-    const int threads =
-        options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    const int threads = options.threads > 0
+                            ? options.threads
+                            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     for (int i = 0; i < threads; ++i) {
       auto loop = std::make_unique<Loop>(server->shared_);
       const Result<std::uint16_t> port = loop->listen(*endpoint);
@@ -539,7 +540,8 @@ class ListeningServer : public Server {
   }
 
  private:
-  ListeningServer(const ServerOptions& options, service::Classifier& classifier) : shared_(options, classifier) {}
+  ListeningServer(const ServerOptions& options, service::Classifier& classifier)
+      : shared_(options, classifier) {}
 
   Shared shared_;
   std::vector<std::unique_ptr<Loop>> loops_;

@@ -141,10 +141,11 @@ void Lane::State::record(std::unique_ptr<Work> work, model::Prediction predictio
   record.class_name = std::move(prediction.class_name);
   record.confidence = prediction.confidence;
   record.verdict = prediction.verdict;
-  record.latency = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
-                                                                         work->arrival);
+  record.latency =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - work->arrival);
   store::Upload upload = std::move(work->upload);
-  if (classifier.store().keeps_upload(record.upload_bytes)) work->answer.upload_media_type = upload.media_type;
+  if (classifier.store().keeps_upload(record.upload_bytes))
+    work->answer.upload_media_type = upload.media_type;
   store::Record kept = record;
   // std::function copies what it captures, so the work travels as a plain pointer; it is called exactly once.
   classifier.store().append(std::move(kept), std::move(upload),
@@ -185,6 +186,8 @@ Lane::~Lane() {
   state_->closed = true;
 }
 
-void Lane::classify(Request request, Completion done) { state_->classify(std::move(request), std::move(done)); }
+void Lane::classify(Request request, Completion done) {
+  state_->classify(std::move(request), std::move(done));
+}
 
 }  // namespace espy::service

@@ -71,7 +71,8 @@ class Lane {
   ~Lane();
 
   // Decodes and prepares at once, predicts with the batch of this turn, and calls `done` on the loop's thread
-  // once the record is durable (or at once when the upload is refused). After the lane's end nobody is called.
+  // once the record is durable (or at once when the upload is refused). After the lane's end nobody is
+  // called.
   void classify(Request request, Completion done);
 
  private:
