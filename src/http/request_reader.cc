@@ -135,7 +135,9 @@ class RequestReader::Parser {
       refuse(413, format("body has {} bytes, limit is {}", *length, limits_.max_body_bytes));
     }
     if (version_ < 11) expects_continue_ = false;  // RFC 9110 section 10.1.1
-    request_.keep_alive = version_ >= 11 && grammar_->keep_alive();
+    request_.afterwards = !grammar_->keep_alive() ? Afterwards::close
+                          : version_ < 11         ? Afterwards::say_keep_open
+                                                  : Afterwards::keep_open;
   }
 
   std::size_t take_body(beast::string_view piece) {
