@@ -54,7 +54,7 @@ constexpr std::size_t kLargeBufferBytes = 64 << 10;
 constexpr std::size_t kMaxBurst = 64;
 constexpr std::size_t kMaxBurstBytes = 256 << 10;
 // How long a closing connection still drops what the client sends, so that it gets to read the answer.
-constexpr std::chrono::milliseconds kLingerTime{2000};
+constexpr std::chrono::milliseconds kLingerTime{1000};
 // How long idle connections stay when stopping: a request may be on its way.
 constexpr std::chrono::duration<double> kIdleGrace{1};
 constexpr std::chrono::milliseconds kLongestSweep{250};
