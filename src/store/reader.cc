@@ -98,6 +98,8 @@ Result<std::unique_ptr<Reader>> Reader::open(std::shared_ptr<Connection> connect
       {&reader->find_, format("SELECT {} FROM record INDEXED BY record_id WHERE id = ?1", kRecordColumns)},
       {&reader->find_upload_, format("SELECT {}, {} FROM record JOIN upload USING (seq) WHERE id = ?1",
                                      kRecordColumns, kUploadColumns)},
+      {&reader->find_media_type_,
+       "SELECT media_type FROM record INDEXED BY record_id JOIN upload USING (seq) WHERE id = ?1"},
       {&reader->newest_id_, "SELECT id FROM record INDEXED BY record_id ORDER BY id DESC LIMIT 1"},
   };
   for (const auto& [statement, sql] : statements) {
@@ -133,6 +135,19 @@ Result<Upload> Reader::find_upload(const Uuid& id) {
   if (!record) return record.error();
   return Error{ErrorCode::not_found, format("the upload of record {} was not kept ({} bytes)", to_string(id),
                                             record->upload_bytes)};
+}
+
+// One statement an id: an upload never comes or goes after its record, so these see one state as well.
+Result<std::vector<std::string>> Reader::upload_media_types(std::span<const Uuid> ids) {
+  std::vector<std::string> media_types;
+  for (const Uuid& id : ids) {
+    const Run run(*connection_, find_media_type_);
+    find_media_type_.bind(1, id.bytes);
+    const int status = find_media_type_.step();
+    if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
+    media_types.emplace_back(status == SQLITE_ROW ? find_media_type_.text(0) : std::string_view());
+  }
+  return media_types;
 }
 
 Result<Page> Reader::list(const Query& query) {

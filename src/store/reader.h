@@ -7,6 +7,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -24,6 +26,7 @@ class Reader {
   // As in Store.
   Result<Record> find(const Uuid& id);
   Result<Upload> find_upload(const Uuid& id);
+  Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids);
   Result<Page> list(const Query& query);
   Result<std::optional<Uuid>> newest_id();
 
@@ -33,6 +36,7 @@ class Reader {
   std::shared_ptr<Connection> connection_;  // outlives its statements
   Statement find_;
   Statement find_upload_;
+  Statement find_media_type_;
   Statement newest_id_;
 };
 

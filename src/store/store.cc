@@ -26,9 +26,10 @@ constexpr std::size_t kMaxReaders = 4;
 class SqliteStore : public Store {
  public:
   // `lock` and `writer` are absent when the store is open for reading only, `lock` also in memory.
-  SqliteStore(std::string path, std::optional<LockFile> lock, std::unique_ptr<Writer> writer,
-              std::unique_ptr<ReaderPool> readers)
+  SqliteStore(std::string path, const StoreOptions& options, std::optional<LockFile> lock,
+              std::unique_ptr<Writer> writer, std::unique_ptr<ReaderPool> readers)
       : path_(std::move(path)),
+        max_kept_upload_bytes_(options.max_kept_upload_bytes),
         lock_(std::move(lock)),
         writer_(std::move(writer)),
         readers_(std::move(readers)) {}
@@ -54,6 +55,14 @@ class SqliteStore : public Store {
     return readers_->with_reader([&](Reader& reader) { return reader.find_upload(id); });
   }
 
+  bool keeps_upload(std::uint64_t bytes) const override {
+    return bytes > 0 && bytes <= max_kept_upload_bytes_;
+  }
+
+  Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.upload_media_types(ids); });
+  }
+
   Result<Page> list(const Query& query) override {
     return readers_->with_reader([&](Reader& reader) { return reader.list(query); });
   }
@@ -64,6 +73,7 @@ class SqliteStore : public Store {
 
  private:
   const std::string path_;
+  const std::size_t max_kept_upload_bytes_;
   // Closed from the last to the first: the readers before the writer's connection, the lock at the end.
   std::optional<LockFile> lock_;
   std::unique_ptr<Writer> writer_;
@@ -82,7 +92,7 @@ Result<std::unique_ptr<Store>> open_memory_store(const StoreOptions& options) {
   auto readers = std::make_unique<ReaderPool>(1, [connection] { return Reader::open(connection); });
   Result<std::unique_ptr<Writer>> writer = Writer::start(connection, options);
   if (!writer) return std::move(writer).error();
-  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::string(kInMemory), std::nullopt,
+  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::string(kInMemory), options, std::nullopt,
                                                               *std::move(writer), std::move(readers)));
 }
 
@@ -104,7 +114,8 @@ Result<std::unique_ptr<Store>> open_file_store(const std::string& path, const St
     if (!opened) return std::move(opened).error();
     return Reader::open(*std::move(opened));
   });
-  auto store = std::make_unique<SqliteStore>(path, std::move(lock), std::move(writer), std::move(readers));
+  auto store =
+      std::make_unique<SqliteStore>(path, options, std::move(lock), std::move(writer), std::move(readers));
   // The first reader is opened here, so that what is wrong with the file is said now.
   const Result<std::optional<Uuid>> newest = store->newest_id();
   if (!newest) return newest.error();
