@@ -16,6 +16,10 @@ struct Network {
   std::vector<Tensor> parameters;  // shaped and ordered as parameter_shapes() says
 };
 
+// Returns success when the parameters are shaped and ordered as parameter_shapes() says.
+// Errors: invalid_input (with the first parameter that does not fit); as parameter_shapes.
+Result<void> validate(const Network& network);
+
 // Everything zero.
 struct Zeros {};
 

@@ -1,0 +1,86 @@
+// The computation of one architecture for a fixed number of samples: oneDNN primitives in order, with all
+// their memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include "nn/architecture.h"
+#include "nn/parameters.h"
+
+namespace espy::nn {
+
+enum class Purpose { training, inference };
+
+// Identifies one pass over the network, for the random numbers of dropout.
+struct Pass {
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  int first_sample = 0;  // index in the batch of the graph's first sample
+};
+
+// Errors: dnnl::error from the constructor, nothing afterwards.
+// Threads: one at a time, any one under a ComputeMode.
+class Graph {
+ public:
+  // For training, the layouts that the gradients come in become those of the parameters' masters.
+  // The architecture is valid, and its last layer is Dense when it is for training.
+  Graph(const Architecture& architecture, int samples, Purpose purpose, Parameters& parameters);
+  Graph(Graph&&) = default;
+
+  int samples() const { return samples_; }
+
+  // The graph's own input, [samples, C, H, W]; zero at first.
+  std::span<float> input() const { return floats(input_); }
+  // Computes from here from now on; only reads it.
+  void read_input_from(const float* input);
+
+  // [samples, classes]
+  std::span<const float> logits() const { return floats(logits_); }
+  std::span<float> logits_gradient() const { return floats(logits_gradient_); }
+
+  // In the layout of the parameter's master.
+  std::span<float> gradient(int parameter) const {
+    return floats(gradients_[static_cast<std::size_t>(parameter)]);
+  }
+
+  // From input to logits.
+  void forward(const Pass& pass) { run(forward_, pass); }
+  // From logits_gradient() to the parameters' gradients.
+  void backward() { run(backward_, {}); }
+
+  // Returns "convolution forward: brgconv:avx512_core" and so on: what oneDNN chose for this machine.
+  const std::vector<std::string>& implementations() const { return implementations_; }
+
+ private:
+  friend class GraphBuilder;
+
+  // oneDNN's C interface takes the arguments as an array made once; the C++ one builds a map in each call.
+  struct PrimitiveCall {
+    dnnl::primitive primitive;
+    std::vector<dnnl_exec_arg_t> arguments;
+  };
+  using KernelCall = std::function<void(const Pass&)>;
+  using Operation = std::variant<PrimitiveCall, KernelCall>;
+
+  void run(const std::vector<Operation>& operations, const Pass& pass);
+
+  int samples_;
+  dnnl::stream stream_;
+  dnnl::memory input_;
+  dnnl::memory logits_;
+  dnnl::memory logits_gradient_;
+  std::vector<dnnl::memory> gradients_;
+  std::vector<dnnl::memory> memories_;  // everything that an operation names
+  std::vector<Operation> forward_;
+  std::vector<Operation> backward_;
+  std::vector<std::string> implementations_;
+};
+
+}  // namespace espy::nn

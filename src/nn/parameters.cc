@@ -1,0 +1,113 @@
+#include "nn/parameters.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+#include "base/format.h"
+
+namespace espy::nn {
+namespace {
+
+using dnnl::memory;
+
+std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+dnnl::reorder::primitive_desc reorder_between(const memory& from, const memory& to) {
+  return {cpu(), from.get_desc(), cpu(), to.get_desc(), portable_attributes()};
+}
+
+void copy(memory from, memory to) {
+  dnnl::stream stream(cpu());
+  dnnl::reorder(from, to).execute(stream, from, to);
+}
+
+}  // namespace
+
+const dnnl::engine& cpu() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+Error to_error(const dnnl::error& error) {
+  return {ErrorCode::internal, format("oneDNN failed: {} (status {})", error.what(), int{error.status})};
+}
+
+memory::desc row_major(const memory::dims& sizes) {
+  memory::dims strides(sizes.size(), 1);
+  for (std::size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
+  return {sizes, memory::data_type::f32, strides};
+}
+
+memory zeroed_memory(const memory::desc& layout) {
+  memory result(layout, cpu());
+  std::memset(result.get_data_handle(), 0, layout.get_size());
+  return result;
+}
+
+std::span<float> floats(const memory& memory) {
+  return {static_cast<float*>(memory.get_data_handle()), memory.get_desc().get_size() / sizeof(float)};
+}
+
+dnnl::primitive_attr portable_attributes() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
+Parameters::Parameters(const std::vector<Tensor>& values) {
+  for (const Tensor& tensor : values) {
+    shapes_.push_back(tensor.shape);
+    masters_.push_back(zeroed_memory(row_major({tensor.shape.begin(), tensor.shape.end()})));
+    std::copy(tensor.values.begin(), tensor.values.end(), floats(masters_.back()).begin());
+  }
+}
+
+void Parameters::lay_out(int index, const memory::desc& layout) {
+  if (master(index).get_desc() == layout) return;
+  assert(std::none_of(copies_.begin(), copies_.end(), [&](const Copy& copy) { return copy.index == index; }));
+  memory laid_out = zeroed_memory(layout);
+  copy(master_as(index, layout.dims()), laid_out);
+  masters_[at(index)] = laid_out;
+}
+
+memory Parameters::in_layout(int index, const memory::desc& layout) {
+  const memory from = master_as(index, layout.dims());
+  if (from.get_desc() == layout) return from;
+  for (const Copy& copy : copies_) {
+    if (copy.index == index && copy.memory.get_desc() == layout) return copy.memory;
+  }
+  const memory to = zeroed_memory(layout);
+  const dnnl::reorder::primitive_desc reorder = reorder_between(from, to);
+  copies_.push_back({index, to, dnnl::reorder(reorder), memory(reorder.scratchpad_desc(), cpu())});
+  refresh(copy_count() - 1);
+  return to;
+}
+
+void Parameters::refresh(int copy) const {
+  const Copy& stale = copies_[at(copy)];
+  dnnl::stream stream(cpu());
+  stale.reorder.execute(stream, {{DNNL_ARG_FROM, master_as(stale.index, stale.memory.get_desc().dims())},
+                                 {DNNL_ARG_TO, stale.memory},
+                                 {DNNL_ARG_SCRATCHPAD, stale.scratch}});
+}
+
+std::vector<Tensor> Parameters::values() const {
+  std::vector<Tensor> result;
+  for (int i = 0; i < count(); ++i) {
+    Tensor tensor{shapes_[at(i)], std::vector<float>(element_count(shapes_[at(i)]))};
+    copy(master(i), memory(row_major(master(i).get_desc().dims()), cpu(), tensor.values.data()));
+    result.push_back(std::move(tensor));
+  }
+  return result;
+}
+
+memory Parameters::master_as(int index, const memory::dims& sizes) const {
+  const memory& original = master(index);
+  if (original.get_desc().dims() == sizes) return original;
+  assert(original.get_desc() == row_major(original.get_desc().dims()));
+  return {row_major(sizes), cpu(), original.get_data_handle()};
+}
+
+}  // namespace espy::nn

@@ -1,0 +1,75 @@
+// A network's parameters in the memory layouts that oneDNN computes fastest with.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include "base/error.h"
+#include "nn/network.h"
+
+namespace espy::nn {
+
+// Returns the one oneDNN engine of this program: the CPU.
+const dnnl::engine& cpu();
+
+// Returns the error for the edge of the module.
+Error to_error(const dnnl::error& error);
+
+// Returns the row-major layout of these sizes.
+dnnl::memory::desc row_major(const dnnl::memory::dims& sizes);
+
+// Returns memory of that layout, all zero: what pads a blocked layout must be zero.
+dnnl::memory zeroed_memory(const dnnl::memory::desc& layout);
+
+// Returns every float of the memory, those that pad its layout included.
+std::span<float> floats(const dnnl::memory& memory);
+
+// Attributes of a primitive that any thread may execute: its scratch memory comes with the call.
+dnnl::primitive_attr portable_attributes();
+
+// One master of each parameter and the copies of it in other layouts, shared by all graphs of a network.
+// Errors: dnnl::error.
+// Threads: as a vector; refresh() of different copies may run at once.
+class Parameters {
+ public:
+  // The masters begin row-major.
+  explicit Parameters(const std::vector<Tensor>& values);
+
+  int count() const { return static_cast<int>(masters_.size()); }
+
+  // Moves the master of a parameter to this layout, where the optimizer will work on it. Its sizes may differ
+  // from the tensor's as long as the row-major order is the same.
+  void lay_out(int index, const dnnl::memory::desc& layout);
+
+  const dnnl::memory& master(int index) const { return masters_[static_cast<std::size_t>(index)]; }
+
+  // Returns the parameter in this layout: the master when it has it, else a copy.
+  dnnl::memory in_layout(int index, const dnnl::memory::desc& layout);
+
+  // Brings a copy up to date after its master changed.
+  int copy_count() const { return static_cast<int>(copies_.size()); }
+  void refresh(int copy) const;
+
+  // Returns the masters' values, row-major, with the shapes of the tensors they came from.
+  std::vector<Tensor> values() const;
+
+ private:
+  struct Copy {
+    int index;
+    dnnl::memory memory;
+    dnnl::reorder reorder;
+    dnnl::memory scratch;
+  };
+
+  // The master, seen with other sizes when it is row-major.
+  dnnl::memory master_as(int index, const dnnl::memory::dims& sizes) const;
+
+  std::vector<Shape> shapes_;
+  std::vector<dnnl::memory> masters_;
+  std::vector<Copy> copies_;
+};
+
+}  // namespace espy::nn
