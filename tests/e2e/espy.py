@@ -121,10 +121,10 @@ class TestCase(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="espy-test-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
-    def run_espy(self, *arguments, status=0, **options):
+    def run_espy(self, *arguments, status=0, timeout=600, **options):
         """Runs `espy ARGUMENTS` in the folder, checks its exit status, and returns what it printed."""
         done = subprocess.run([BINARY, *map(str, arguments)], cwd=self.folder, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=600, **options)
+                              capture_output=True, text=True, timeout=timeout, **options)
         self.assertEqual(done.returncode, status, f"espy {arguments}\n{done.stdout}\n{done.stderr}")
         return done
 
