@@ -20,30 +20,33 @@ class BrowserTest(espy.TestCase):
     scripts_allowed = True
     name = "desktop"
 
+    @classmethod
+    def setUpClass(cls):
+        profile = tempfile.TemporaryDirectory(prefix="espy-browser-", ignore_cleanup_errors=True)
+        cls.addClassCleanup(profile.cleanup)
+        cls.browser = webdriver.Chrome(cls.options(profile.name), webdriver.ChromeService("/usr/bin/chromedriver"))
+        cls.addClassCleanup(cls.browser.quit)
+
     def setUp(self):
         super().setUp()
         self.server = self.serve()
         for name, content in (("seven.png", pictures.seven(280)), ("photo.jpg", pictures.photographed_seven()),
                               ("boot.png", pictures.boot()), ("notes.txt", b"no picture")):
             (self.folder / name).write_bytes(content)
-        self.browser = self.start_browser()
-        self.addCleanup(self.browser.quit)
         self.open("/")
 
-    def options(self):
+    @classmethod
+    def options(cls, profile):
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
         # Without the second line of flags Chromium asks hosts of its maker's at every start.
         for flag in ("headless", "no-sandbox", "disable-gpu", "window-size=1000,900", "no-first-run",
                      "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync",
-                     f"user-data-dir={self.folder / 'browser'}"):
+                     f"user-data-dir={profile}"):
             options.add_argument(f"--{flag}")
-        if not self.scripts_allowed:
+        if not cls.scripts_allowed:
             options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
         return options
-
-    def start_browser(self):
-        return webdriver.Chrome(self.options(), webdriver.ChromeService("/usr/bin/chromedriver"))
 
     def open(self, path):
         self.browser.get(f"http://127.0.0.1:{self.server.port}{path}")
@@ -144,8 +147,9 @@ class WithoutScripts(BrowserTest):
 class OnAPhone(BrowserTest):
     name = "phone"
 
-    def options(self):
-        options = super().options()
+    @classmethod
+    def options(cls, profile):
+        options = super().options(profile)
         options.add_experimental_option("mobileEmulation",
                                         {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2}})
         return options
