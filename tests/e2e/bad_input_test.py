@@ -43,13 +43,18 @@ class Uploads(espy.TestCase):
         """By every road the upload gets the same answer, and none leaves a record."""
         count = len(self.server.history())
         self.assert_error(self.server.upload(content, "/api/predict", file_name=file_name), status, code, piece)
-        self.assert_error(self.server.upload(content, "/", file_name=file_name), status, code, piece)
+        self.assert_plain_error(self.server.upload(content, file_name=file_name), status, piece)
         self.assert_error(self.server.request("POST", "/api/predict", content, {"Content-Type": "image/png"}),
                           status, code, piece)
         page = self.server.upload(content, "/", file_name=file_name, accept="text/html")
         self.assertEqual((page.status, page.headers["content-type"].split(";")[0]), (status, "text/html"))
         self.assertIn(piece, page.text)
         self.assertEqual(len(self.server.history()), count)
+
+    def assert_plain_error(self, answer, status, piece):
+        """The page's own route answers in a line of text, as it does with results."""
+        self.assertEqual((answer.status, answer.headers["content-type"].split(";")[0]), (status, "text/plain"), answer)
+        self.assertIn(piece, answer.text)
 
     def test_an_empty_file(self):
         self.assert_refused(b"", 400, "invalid_input", "empty")
@@ -122,8 +127,7 @@ class Uploads(espy.TestCase):
                 self.assertLess(len(answer.body), 1000)
 
     def test_a_file_of_another_kind_by_its_name(self):
-        answer = self.server.upload(pictures.seven(), file_name="seven.exe")
-        self.assert_error(answer, 400, "invalid_input", "exe")
+        self.assert_plain_error(self.server.upload(pictures.seven(), file_name="seven.exe"), 400, "exe")
 
     def test_file_names_are_recorded_and_never_paths(self):
         for name in ("../../etc/passwd.png", "/etc/passwd.png", "a\\b.png", "über 日本.png", "x" * 300 + ".png",
@@ -146,8 +150,9 @@ class Uploads(espy.TestCase):
                 self.assertIn(self.server.get(path).status, (400, 404))
 
     def test_an_unknown_model(self):
-        for path in ("/api/predict?model=letters", "/?model=letters"):
-            self.assert_error(self.server.upload(pictures.seven(), path), 404, "not_found", "digits")
+        self.assert_error(self.server.upload(pictures.seven(), "/api/predict?model=letters"), 404, "not_found",
+                          "there is no model letters; there are digits, garments")
+        self.assert_plain_error(self.server.upload(pictures.seven(), "/?model=letters"), 404, "letters")
 
     def test_queries_that_make_no_sense(self):
         for query in ("limit=0", "limit=-1", "limit=many", "limit=1001", "before=yesterday", "label=seven",
@@ -159,7 +164,7 @@ class Uploads(espy.TestCase):
             self.assertIn(self.server.get(f"/api/history/{identity}").status, (400, 404))
 
     def test_an_unknown_route(self):
-        self.assert_error(self.server.get("/api/predictions"), 404, "not_found", "/api/predictions")
+        self.assert_error(self.server.get("/api/predictions"), 404, "not_found", "path")
 
 
 class CommandLine(espy.TestCase):
