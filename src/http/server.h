@@ -13,15 +13,15 @@
 namespace espy::http {
 
 struct ServerOptions {
-  std::string host = "127.0.0.1";  // an address, or a name that resolves to one
-  std::uint16_t port = 5000;       // 0 takes a free one
-  int threads = 0;                 // event loops; 0 is one for each processor
-  std::size_t max_connections = 10000;
+  std::string host = "127.0.0.1";       // an address, or a name that resolves to one
+  std::uint16_t port = 5000;            // 0 takes a free one
+  int threads = 0;                      // event loops; 0 is one for each processor
+  std::size_t max_connections = 10000;  // one more is answered 503 and closed
   std::size_t max_head_bytes = 16 << 10;
   std::size_t max_body_bytes = (std::size_t{16} << 20) + (64 << 10);  // an upload and its multipart frame
-  std::chrono::seconds request_timeout{30};  // from a request's first byte to its last
-  std::chrono::seconds idle_timeout{60};     // between requests
-  std::chrono::seconds stop_timeout{10};     // for requests in hand when stopping
+  std::chrono::milliseconds request_timeout{30'000};  // from a request's first byte to its last
+  std::chrono::milliseconds idle_timeout{60'000};     // between requests
+  std::chrono::milliseconds stop_timeout{10'000};     // for requests in hand when stopping
 };
 
 class Server {

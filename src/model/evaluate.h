@@ -30,7 +30,8 @@ struct Evaluation {
 };
 
 // Computes on `threads` threads; the figures do not depend on their number.
-// Errors: invalid_input (a data set with other class names than the model, or prepared otherwise).
+// Errors: invalid_input (a data set that is empty, has other class names than the model, or is prepared
+// otherwise).
 Result<Evaluation> evaluate(std::shared_ptr<const Model> model, const Dataset& data, int threads);
 
 }  // namespace espy::model

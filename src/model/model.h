@@ -44,7 +44,7 @@ class Model {
   // GiB).
   static Result<Model> parse(std::span<const std::byte> file);
 
-  // As parse, plus read_file's errors; every message begins with the path.
+  // As parse and read_file; every message names the path.
   static Result<Model> load(const std::filesystem::path& path);
 
   // Returns the bytes of the ONNX file; parse() of them gives an equal model.

@@ -30,11 +30,13 @@ struct TrainOptions {
   int threads = 1;
   int max_steps = 0;  // stop after so many; 0 = as the recipe says
   // Called after every step on the calling thread; returning false stops the training.
-  std::function<bool(const Progress&)> on_progress;
+  std::function<bool(const Progress&)> on_progress = nullptr;
 };
 
-// Trains on all of `data`, shuffled anew each epoch, and returns the model with the parameters after the last
-// step; nothing is chosen by looking at test data. Its metrics are seed, threads, steps and seconds.
+// The samples of an epoch that do not fill a batch begin the next epoch's first batch, and the last batch of
+// all is filled from one more shuffle: no sample is left out. Trains on all of `data`, shuffled anew each
+// epoch, and returns the model with the parameters after the last step; nothing is chosen by looking at test
+// data. Its metrics are seed, threads and steps: what it takes to get the same model, bit for bit, again.
 // Errors: invalid_input (fewer samples than a batch; threads out of range), unavailable ("interrupted after
 // step N of M", when on_progress returned false; "loss is nan at step N ...").
 Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options);

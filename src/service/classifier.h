@@ -23,13 +23,19 @@ struct Request {
   std::string model;      // a name in the registry; empty for the default
 };
 
-// The parts that all lanes share.
-// Threads: shared by every lane.
+// A prediction that is on disk.
+struct Answer {
+  store::Record record;
+  std::string upload_media_type;  // "image/png"; empty when the upload was too large to be kept
+};
+
 struct ClassifierOptions {
   image::DecodeLimits decode_limits;
   Clock clock = system_clock();
 };
 
+// The parts that all lanes share.
+// Threads: shared by every lane.
 class Classifier {
  public:
   // Errors: as Store::newest_id; invalid_input (an empty registry).
@@ -57,15 +63,16 @@ class Lane {
   // Runs a task on the loop's thread, soon, after what is ready there now. May be called from any thread.
   using Schedule = std::function<void(std::function<void()>)>;
 
-  // Gets the stored record, or why there is none:
+  // Gets the answer, or why there is none:
   // decode's errors; not_found (no such model); unavailable (the record could not be committed).
-  using Completion = std::function<void(Result<store::Record>)>;
+  using Completion = std::function<void(Result<Answer>)>;
 
   Lane(Classifier& classifier, Schedule schedule);
   ~Lane();
 
   // Decodes and prepares at once, predicts with the batch of this turn, and calls `done` on the loop's thread
-  // once the record is durable (or at once when the upload is refused).
+  // once the record is durable (or at once when the upload is refused). After the lane's end nobody is
+  // called.
   void classify(Request request, Completion done);
 
  private:

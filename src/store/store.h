@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,12 @@ class Store {
   // Returns the picture of a record.
   // Errors: not_found (no such record, or its upload was not kept), unavailable.
   virtual Result<Upload> find_upload(const Uuid& id) = 0;
+
+  // Returns whether an upload of this size is kept beside its record.
+  virtual bool keeps_upload(std::uint64_t bytes) const = 0;
+
+  // Returns the media type of each record's upload, in order; an empty one where none is kept.
+  virtual Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids) = 0;
 
   // Errors: invalid_input (limit out of range), unavailable.
   virtual Result<Page> list(const Query& query) = 0;

@@ -1,0 +1,110 @@
+#include "http/json.h"
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <iterator>
+
+#include "base/format.h"
+#include "http/text.h"
+
+namespace espy::http {
+namespace {
+
+// Most texts are plain ASCII, which needs no escape and cannot be broken UTF-8.
+bool is_plain(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; });
+}
+
+}  // namespace
+
+void JsonWriter::separate() {
+  if (text_.empty()) return;
+  const char last = text_.back();
+  if (last != '{' && last != '[' && last != ':') text_ += ',';
+}
+
+JsonWriter& JsonWriter::open(char bracket) {
+  separate();
+  text_ += bracket;
+  return *this;
+}
+
+JsonWriter& JsonWriter::close(char bracket) {
+  text_ += bracket;
+  return *this;
+}
+
+JsonWriter& JsonWriter::key(std::string_view name) {
+  value(name);
+  text_ += ':';
+  return *this;
+}
+
+JsonWriter& JsonWriter::value(std::string_view text) {
+  separate();
+  if (is_plain(text)) {
+    text_ += '"';
+    text_ += text;
+    text_ += '"';
+  } else {
+    text_ += boost::json::serialize(boost::json::string_view(valid_utf8(text)));
+  }
+  return *this;
+}
+
+JsonWriter& JsonWriter::value(std::int64_t number) {
+  separate();
+  fmt::format_to(std::back_inserter(text_), "{}", number);
+  return *this;
+}
+
+JsonWriter& JsonWriter::value(std::uint64_t number) {
+  separate();
+  fmt::format_to(std::back_inserter(text_), "{}", number);
+  return *this;
+}
+
+// The shortest digits that read back as the same float.
+JsonWriter& JsonWriter::value(float number) {
+  separate();
+  fmt::format_to(std::back_inserter(text_), "{}", number);
+  return *this;
+}
+
+JsonWriter& JsonWriter::value(bool truth) {
+  separate();
+  text_ += truth ? "true" : "false";
+  return *this;
+}
+
+JsonWriter& JsonWriter::null() {
+  separate();
+  text_ += "null";
+  return *this;
+}
+
+void append_record(JsonWriter& json, const store::Record& record, std::string_view upload_url, Shown shown) {
+  json.begin_object()
+      .field("id", to_string(record.id))
+      .field("time", to_string(record.time))
+      .field("model", record.model)
+      .field("version", record.model_version)
+      .field("file_name", record.file_name)
+      .field("label", record.label)
+      .field("class", record.class_name)
+      .field("confidence", record.confidence)
+      .field("verdict", to_string(record.verdict))
+      .field("latency_us", static_cast<std::int64_t>(record.latency.count()));
+  json.key("upload").begin_object();
+  json.field("sha256", to_hex(record.upload_digest)).field("bytes", record.upload_bytes).key("url");
+  if (upload_url.empty()) {
+    json.null();
+  } else {
+    json.value(upload_url);
+  }
+  json.end_object();
+  if (shown == Shown::as_answer) json.field("durable", true);
+  json.end_object();
+}
+
+}  // namespace espy::http

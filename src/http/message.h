@@ -1,0 +1,49 @@
+// A request and its answer, as the routes see them; nothing here knows sockets.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+namespace espy::http {
+
+enum class Method { get, head, post, other };
+
+struct Request {
+  Method method = Method::other;
+  std::string target;  // as it came: path and query, still percent-encoded
+  std::string content_type;
+  std::string accept;
+  std::string body;
+  bool keep_alive = false;  // HTTP/1.0 gets one answer a connection
+};
+
+struct Response {
+  int status = 200;
+  std::string_view content_type = "text/plain; charset=utf-8";  // of static lifetime
+  std::string body;
+  std::string fields;  // further header fields, each ended by \r\n
+};
+
+// Returns the status that an error has over HTTP; with error_name() the one table of both.
+int status_of(ErrorCode code);
+
+// Returns the "code" that an answer of this status, at least 400, carries in its JSON.
+std::string_view error_name(int status);
+
+// Returns {"error": {"code": ..., "message": ...}} with the status.
+Response json_error(int status, std::string_view message);
+
+enum class Body { send, leave_out };         // leave_out: the request was HEAD
+enum class Afterwards { keep_open, close };  // what becomes of the connection
+
+// Returns "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7).
+std::string http_date(Timestamp time);
+
+// Appends the answer's bytes. `date` is http_date's of about now.
+void append_response(std::string& out, const Response& response, Body body, Afterwards afterwards,
+                     std::string_view date);
+
+}  // namespace espy::http

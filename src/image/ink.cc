@@ -1,0 +1,393 @@
+#include "image/ink.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <numeric>
+#include <vector>
+
+namespace espy::image {
+namespace {
+
+// Detail beyond this does not change 20x20 pixels of digit, and costs time.
+constexpr int kLongestSide = 512;
+
+// Pictures below this are drawings or data sets' own, not photographs; cells of light would be too small.
+constexpr int kShortestPhotograph = 64;
+
+// Light that varies less than this many shades around the border needs no flattening.
+constexpr int kEvenLight = 6;
+
+// The border is paper of one shade when 80 % of it lies within this share of the picture's contrast.
+constexpr double kEvenBorder = 0.35;
+
+// The grid on which light is estimated, and how far the closing reaches: strokes up to (2 * 3 + 1) / 32 = 22
+// % of the longer side are bridged.
+constexpr int kCellsAlong = 32;
+constexpr int kClosingReach = 3;
+
+// Median absolute deviation to standard deviation of a normal distribution, times three of the latter.
+constexpr double kNoiseReach = 3 * 1.4826;
+
+// A component with less than this share of the picture is dirt, unless ...
+constexpr double kSpeckShare = 0.002;
+// ... the picture is full of so small ones: then compared with the largest.
+constexpr int kSpeckOfLargest = 8;
+
+// Ink that spans this share of the shorter side is enough to do without what touches the border.
+constexpr int kShareOfDigit = 8;
+
+using Histogram = std::array<std::int64_t, 256>;
+
+std::size_t index(int x, int y, int width) {
+  return static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x);
+}
+
+Histogram histogram_of(const std::vector<std::uint8_t>& shades) {
+  Histogram histogram = {};
+  for (const std::uint8_t shade : shades) ++histogram[shade];
+  return histogram;
+}
+
+// The least shade that at least this share of the pixels does not exceed.
+int percentile(const Histogram& histogram, double share) {
+  const std::int64_t count = std::accumulate(histogram.begin(), histogram.end(), std::int64_t{0});
+  const auto wanted = static_cast<std::int64_t>(std::ceil(share * static_cast<double>(count)));
+  std::int64_t seen = 0;
+  for (int shade = 0; shade < 256; ++shade) {
+    seen += histogram[static_cast<std::size_t>(shade)];
+    if (seen >= std::max<std::int64_t>(wanted, 1)) return shade;
+  }
+  return 255;
+}
+
+// Calls visit(x, y) for the pixels around the edge, a band as thick as 1/32 of the shorter side.
+template <typename Visit>
+void visit_border(int width, int height, Visit visit) {
+  const int thick = std::max(1, std::min(width, height) / 32);
+  for (int y = 0; y < height; ++y) {
+    if (y < thick || y >= height - thick) {
+      for (int x = 0; x < width; ++x) visit(x, y);
+    } else {
+      for (int x = 0; x < std::min(thick, width); ++x) visit(x, y);
+      for (int x = std::max(thick, width - thick); x < width; ++x) visit(x, y);
+    }
+  }
+}
+
+Histogram border_histogram(const GrayImage& picture) {
+  Histogram histogram = {};
+  visit_border(picture.width, picture.height, [&](int x, int y) { ++histogram[picture.at(x, y)]; });
+  return histogram;
+}
+
+void negate(GrayImage& picture) {
+  for (std::uint8_t& shade : picture.pixels) shade = static_cast<std::uint8_t>(255 - shade);
+}
+
+// A coarse picture: one value per square cell.
+struct Grid {
+  int cell = 1;
+  int width = 0;
+  int height = 0;
+  std::vector<float> values;
+
+  float at(int x, int y) const { return values[index(x, y, width)]; }
+};
+
+Grid cell_means(const GrayImage& picture) {
+  const int cell = (std::max(picture.width, picture.height) + kCellsAlong - 1) / kCellsAlong;
+  Grid grid{cell, (picture.width + cell - 1) / cell, (picture.height + cell - 1) / cell, {}};
+  for (int cell_y = 0; cell_y < grid.height; ++cell_y) {
+    for (int cell_x = 0; cell_x < grid.width; ++cell_x) {
+      const int right = std::min((cell_x + 1) * cell, picture.width);
+      const int bottom = std::min((cell_y + 1) * cell, picture.height);
+      std::int64_t sum = 0;
+      for (int y = cell_y * cell; y < bottom; ++y) {
+        for (int x = cell_x * cell; x < right; ++x) sum += picture.at(x, y);
+      }
+      const int pixels = (right - cell_x * cell) * (bottom - cell_y * cell);
+      grid.values.push_back(static_cast<float>(sum) / static_cast<float>(pixels));
+    }
+  }
+  return grid;
+}
+
+// Replaces every cell by combine() of the cells at most `reach` away, in x and then in y.
+template <typename Combine>
+Grid spread(const Grid& grid, int reach, Combine combine) {
+  Grid result = grid;
+  Grid between = grid;
+  std::vector<float> near;
+  const auto gather = [&](int from, int to, auto value) {
+    near.clear();
+    for (int i = from; i <= to; ++i) near.push_back(value(i));
+    return combine(near);
+  };
+  for (int y = 0; y < grid.height; ++y) {
+    for (int x = 0; x < grid.width; ++x) {
+      between.values[index(x, y, grid.width)] = gather(
+          std::max(0, x - reach), std::min(grid.width - 1, x + reach), [&](int i) { return grid.at(i, y); });
+    }
+  }
+  for (int y = 0; y < grid.height; ++y) {
+    for (int x = 0; x < grid.width; ++x) {
+      result.values[index(x, y, grid.width)] =
+          gather(std::max(0, y - reach), std::min(grid.height - 1, y + reach),
+                 [&](int i) { return between.at(x, i); });
+    }
+  }
+  return result;
+}
+
+float mean_of(const std::vector<float>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0F) / static_cast<float>(values.size());
+}
+float least_of(const std::vector<float>& values) { return *std::min_element(values.begin(), values.end()); }
+float most_of(const std::vector<float>& values) { return *std::max_element(values.begin(), values.end()); }
+
+// Between the cells' middles values change evenly. Calls visit(pixel index, value) for every pixel.
+template <typename Visit>
+void visit_smooth(const Grid& grid, int width, int height, Visit visit) {
+  const auto position = [&](int pixel, int cells) {
+    const float middle = (static_cast<float>(pixel) + 0.5F) / static_cast<float>(grid.cell) - 0.5F;
+    return std::clamp(middle, 0.0F, static_cast<float>(cells - 1));
+  };
+  std::vector<float> row(static_cast<std::size_t>(grid.width) + 1);
+  for (int y = 0; y < height; ++y) {
+    const float at_y = position(y, grid.height);
+    const int above = static_cast<int>(at_y);
+    const int below = std::min(above + 1, grid.height - 1);
+    const float share_y = at_y - static_cast<float>(above);
+    for (int x = 0; x < grid.width; ++x) {
+      row[static_cast<std::size_t>(x)] = grid.at(x, above) * (1 - share_y) + grid.at(x, below) * share_y;
+    }
+    row.back() = row[static_cast<std::size_t>(grid.width) - 1];
+    for (int x = 0; x < width; ++x) {
+      const float at_x = position(x, grid.width);
+      const auto before = static_cast<std::size_t>(at_x);
+      const float share_x = at_x - static_cast<float>(before);
+      visit(index(x, y, width), row[before] * (1 - share_x) + row[before + 1] * share_x);
+    }
+  }
+}
+
+// Whether what is written is lighter than what it is written on.
+bool is_ink_light(const GrayImage& picture, const Histogram& shades, const Histogram& border) {
+  const int contrast = percentile(shades, 0.99) - percentile(shades, 0.01);
+  const int border_spread = percentile(border, 0.9) - percentile(border, 0.1);
+  if (border_spread <= kEvenBorder * contrast) {
+    // The border is paper, and the ink is where the rest differs from it.
+    const int paper = percentile(border, 0.5);
+    std::int64_t lighter = 0;
+    for (int shade = 0; shade < 256; ++shade)
+      lighter += (shade - paper) * shades[static_cast<std::size_t>(shade)];
+    return lighter > 0;
+  }
+  // Of a border in uneven light no shade is the paper's. But ink is the smaller part of its surroundings, so
+  // the differences from the local mean have their long tail on the ink's side: the sign of their third
+  // moment.
+  const Grid light = spread(cell_means(picture), kClosingReach, mean_of);
+  double third_moment = 0;
+  visit_smooth(light, picture.width, picture.height, [&](std::size_t i, float mean) {
+    const double difference = static_cast<double>(picture.pixels[i]) - static_cast<double>(mean);
+    third_moment += difference * difference * difference;
+  });
+  return third_moment > 0;
+}
+
+// Replaces every pixel of dark ink by how much darker it is than the paper there, 255 being black.
+void to_depth_below(GrayImage& picture, int paper) {
+  std::array<std::uint8_t, 256> depth = {};
+  for (int shade = 0; shade < paper; ++shade) {
+    depth[static_cast<std::size_t>(shade)] =
+        static_cast<std::uint8_t>(((paper - shade) * 255 + paper / 2) / paper);
+  }
+  for (std::uint8_t& shade : picture.pixels) shade = depth[shade];
+}
+
+// The same where the paper's shade is not the same everywhere. Light multiplies, so the ratio counts.
+void to_depth_below(GrayImage& picture, const Grid& paper) {
+  visit_smooth(paper, picture.width, picture.height, [&](std::size_t i, float shade) {
+    const float depth = 255.0F - 255.0F * static_cast<float>(picture.pixels[i]) / std::max(shade, 1.0F);
+    picture.pixels[i] = static_cast<std::uint8_t>(std::clamp(depth + 0.5F, 0.0F, 255.0F));
+  });
+}
+
+// Otsu's threshold: the least shade of the upper class, when the variance between two classes is greatest.
+int otsu_threshold(const Histogram& histogram) {
+  double total = 0;
+  double sum = 0;
+  for (std::size_t shade = 0; shade < 256; ++shade) {
+    total += static_cast<double>(histogram[shade]);
+    sum += static_cast<double>(shade) * static_cast<double>(histogram[shade]);
+  }
+  double below = 0;
+  double sum_below = 0;
+  double best = -1;
+  int threshold = 1;
+  for (std::size_t shade = 0; shade < 255; ++shade) {
+    below += static_cast<double>(histogram[shade]);
+    sum_below += static_cast<double>(shade) * static_cast<double>(histogram[shade]);
+    if (below == 0 || below == total) continue;
+    const double distance = sum_below / below - (sum - sum_below) / (total - below);
+    const double between = below * (total - below) * distance * distance;
+    if (between > best) {
+      best = between;
+      threshold = static_cast<int>(shade) + 1;
+    }
+  }
+  return threshold;
+}
+
+double mean_shade(const Histogram& histogram, int from, int to) {
+  double count = 0;
+  double sum = 0;
+  for (int shade = from; shade < to; ++shade) {
+    const auto pixels = static_cast<double>(histogram[static_cast<std::size_t>(shade)]);
+    count += pixels;
+    sum += shade * pixels;
+  }
+  return count == 0 ? 0 : sum / count;
+}
+
+struct Component {
+  std::size_t first = 0;  // its pixels, in Components::pixels
+  std::size_t last = 0;
+  Box box;
+  bool touches_border = false;
+
+  std::size_t size() const { return last - first; }
+  int longest_side() const { return std::max(box.width(), box.height()); }
+};
+
+struct Components {
+  std::vector<std::int32_t> pixels;
+  std::vector<Component> all;
+};
+
+// The connected sets (eight neighbours) of pixels of at least `weak` that have one of at least `strong`.
+Components find_components(const GrayImage& depth, int weak, int strong) {
+  Components found;
+  std::vector<bool> seen(depth.pixels.size());
+  for (std::size_t seed = 0; seed < depth.pixels.size(); ++seed) {
+    if (depth.pixels[seed] < strong || seen[seed]) continue;
+    Component component;
+    component.first = found.pixels.size();
+    component.box = {depth.width, depth.height, 0, 0};
+    seen[seed] = true;
+    found.pixels.push_back(static_cast<std::int32_t>(seed));
+    // The list of pixels is the queue too.
+    for (std::size_t next = component.first; next < found.pixels.size(); ++next) {
+      const int x = found.pixels[next] % depth.width;
+      const int y = found.pixels[next] / depth.width;
+      component.box = {std::min(component.box.left, x), std::min(component.box.top, y),
+                       std::max(component.box.right, x + 1), std::max(component.box.bottom, y + 1)};
+      for (int near_y = std::max(0, y - 1); near_y <= std::min(depth.height - 1, y + 1); ++near_y) {
+        for (int near_x = std::max(0, x - 1); near_x <= std::min(depth.width - 1, x + 1); ++near_x) {
+          const std::size_t near = index(near_x, near_y, depth.width);
+          if (depth.pixels[near] < weak || seen[near]) continue;
+          seen[near] = true;
+          found.pixels.push_back(static_cast<std::int32_t>(near));
+        }
+      }
+    }
+    component.last = found.pixels.size();
+    component.touches_border = component.box.left == 0 || component.box.top == 0 ||
+                               component.box.right == depth.width || component.box.bottom == depth.height;
+    found.all.push_back(component);
+  }
+  return found;
+}
+
+// Takes away what is not part of the writing.
+void drop_dirt(std::vector<Component>& components, int width, int height) {
+  std::size_t largest = 0;
+  for (const Component& component : components) largest = std::max(largest, component.size());
+  const double speck = std::min(kSpeckShare * width * height, static_cast<double>(largest) / kSpeckOfLargest);
+  std::erase_if(components,
+                [&](const Component& component) { return static_cast<double>(component.size()) < speck; });
+
+  const int digit = std::max(1, std::min(width, height) / kShareOfDigit);
+  const bool enough = std::any_of(components.begin(), components.end(), [&](const Component& component) {
+    return !component.touches_border && component.longest_side() >= digit;
+  });
+  if (enough) std::erase_if(components, [](const Component& component) { return component.touches_border; });
+}
+
+// The median of |shade - middle| in a histogram.
+int median_deviation(const Histogram& histogram, int middle) {
+  Histogram deviations = {};
+  for (int shade = 0; shade < 256; ++shade) {
+    deviations[static_cast<std::size_t>(std::abs(shade - middle))] +=
+        histogram[static_cast<std::size_t>(shade)];
+  }
+  return percentile(deviations, 0.5);
+}
+
+}  // namespace
+
+bool is_uniform(const GrayImage& picture) {
+  const auto [least, most] = std::minmax_element(picture.pixels.begin(), picture.pixels.end());
+  return *most - *least < kLeastContrast;
+}
+
+std::optional<Ink> find_ink(const GrayImage& picture) {
+  GrayImage depth = shrink_to(picture, kLongestSide);
+  if (is_uniform(depth)) return std::nullopt;
+
+  if (is_ink_light(depth, histogram_of(depth.pixels), border_histogram(depth))) negate(depth);
+  const Histogram border = border_histogram(depth);
+  const bool even = percentile(border, 0.9) - percentile(border, 0.1) <= kEvenLight;
+  if (even || std::max(depth.width, depth.height) < kShortestPhotograph) {
+    to_depth_below(depth, percentile(border, 0.5));
+  } else {
+    // A closing (darkness shrinks, then grows) leaves the paper alone and fills what is thinner than its
+    // reach.
+    const Grid closed = spread(spread(cell_means(depth), kClosingReach, most_of), kClosingReach, least_of);
+    to_depth_below(depth, spread(closed, 1, mean_of));
+  }
+
+  const Histogram depths = histogram_of(depth.pixels);
+  const int strong = otsu_threshold(depths);
+  const Histogram border_depths = border_histogram(depth);
+  const double noise = kNoiseReach * median_deviation(border_depths, percentile(border_depths, 0.5));
+  if (mean_shade(depths, strong, 256) - mean_shade(depths, 0, strong) <
+      std::max<double>(kLeastContrast, noise)) {
+    return std::nullopt;
+  }
+  constexpr double kFaintest = 4;
+  const int weak = std::max(1, static_cast<int>(std::min(strong / 2.0, std::max(kFaintest, noise))));
+
+  Components components = find_components(depth, weak, strong);
+  drop_dirt(components.all, depth.width, depth.height);
+  if (components.all.empty()) return std::nullopt;
+
+  // Half of the ink is at least as deep as its median: that is a pixel covered whole.
+  Histogram strong_depths = {};
+  for (const Component& component : components.all) {
+    for (std::size_t i = component.first; i < component.last; ++i) {
+      const std::uint8_t value = depth.pixels[static_cast<std::size_t>(components.pixels[i])];
+      if (value >= strong) ++strong_depths[value];
+    }
+  }
+  const int full = percentile(strong_depths, 0.5);
+
+  Ink ink;
+  ink.coverage = {depth.width, depth.height, std::vector<std::uint8_t>(depth.pixels.size())};
+  ink.box = components.all.front().box;
+  for (const Component& component : components.all) {
+    ink.box = {std::min(ink.box.left, component.box.left), std::min(ink.box.top, component.box.top),
+               std::max(ink.box.right, component.box.right), std::max(ink.box.bottom, component.box.bottom)};
+    for (std::size_t i = component.first; i < component.last; ++i) {
+      const auto at = static_cast<std::size_t>(components.pixels[i]);
+      ink.coverage.pixels[at] =
+          static_cast<std::uint8_t>(std::min(255, (depth.pixels[at] * 255 + full / 2) / full));
+    }
+  }
+  return ink;
+}
+
+}  // namespace espy::image

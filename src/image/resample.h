@@ -1,0 +1,37 @@
+// Changing a picture's size by area: every output pixel is the mean of the piece of the picture that it
+// covers. Private to the module.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "image/gray_image.h"
+
+namespace espy::image {
+
+// A rectangle of pixels: columns left to right - 1, rows top to bottom - 1.
+struct Box {
+  int left = 0;
+  int top = 0;
+  int right = 0;
+  int bottom = 0;
+
+  int width() const { return right - left; }
+  int height() const { return bottom - top; }
+  bool is_empty() const { return left >= right || top >= bottom; }
+};
+
+// Means of width x height equal pieces, row-major, in 1/256 of a shade. Exact integer arithmetic up to that
+// last rounding, so the same everywhere, and a picture that keeps its size keeps its pixels.
+std::vector<std::uint32_t> area_means(const GrayImage& picture, int width, int height);
+
+// The same, rounded to shades.
+GrayImage area_resize(const GrayImage& picture, int width, int height);
+
+// Shrinks so that the longer side is at most this; a smaller picture is returned as it is.
+GrayImage shrink_to(const GrayImage& picture, int longest_side);
+
+// Cuts a box out of a picture; the box may reach over the edges, where it is filled with this shade.
+GrayImage crop(const GrayImage& picture, const Box& box, std::uint8_t outside);
+
+}  // namespace espy::image

@@ -1,0 +1,123 @@
+#include "model/model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "model/file_version.h"
+#include "model/onnx_graph.h"
+
+namespace espy::model {
+namespace {
+
+Error invalid(std::string message) { return {ErrorCode::invalid_input, std::move(message)}; }
+
+std::string to_string(const nn::Shape& shape) {
+  std::string text;
+  for (const int size : shape) text += format("{}{}", text.empty() ? "" : ", ", size);
+  return format("[{}]", text);
+}
+
+Result<void> check_network(const nn::Network& network, std::size_t classes) {
+  const nn::Shape expected_input = {1, image::kInputSide, image::kInputSide};
+  if (network.architecture.input != expected_input) {
+    return invalid(format("model's input is {}, espy's is {}", to_string(network.architecture.input),
+                          to_string(expected_input)));
+  }
+  const Result<std::vector<nn::Shape>> layers = nn::layer_shapes(network.architecture);
+  if (!layers) return layers.error();
+  const nn::Shape& output = layers->empty() ? expected_input : layers->back();
+  if (output.size() != 1 || static_cast<std::size_t>(output[0]) != classes) {
+    return invalid(format("model's output is {}, but it has {} class names", to_string(output), classes));
+  }
+  const Result<std::vector<nn::Shape>> shapes = nn::parameter_shapes(network.architecture);
+  if (!shapes) return shapes.error();
+  if (network.parameters.size() != shapes->size()) {
+    return invalid(
+        format("model has {} tensors, its layers need {}", network.parameters.size(), shapes->size()));
+  }
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < shapes->size(); ++i) {
+    const nn::Tensor& tensor = network.parameters[i];
+    if (tensor.shape != (*shapes)[i] || tensor.values.size() != nn::element_count(tensor.shape)) {
+      return invalid(format("model's tensor {} is {}, its layer needs {}", i, to_string(tensor.shape),
+                            to_string((*shapes)[i])));
+    }
+    if (!std::ranges::all_of(tensor.values, [](float value) { return std::isfinite(value); })) {
+      return invalid(format("model's tensor {} has values that are not finite", i));
+    }
+    bytes += tensor.values.size() * sizeof(float);
+  }
+  if (bytes > kMaxModelBytes) {
+    return Error{ErrorCode::too_large, format("model has {} bytes, limit is {}", bytes, kMaxModelBytes)};
+  }
+  return {};
+}
+
+bool has_line_break(std::string_view text) { return text.find('\n') != std::string_view::npos; }
+
+// What is stored line by line must not have line breaks of its own.
+Result<void> check_texts(const ModelContent& content) {
+  std::set<std::string_view> names;
+  for (const std::string& name : content.class_names) {
+    if (name.empty()) return invalid(format("class name {} is empty", names.size()));
+    if (has_line_break(name)) return invalid(format("class name {} has a line break", names.size()));
+    if (!names.insert(name).second) return invalid(format("class name {} is there twice", name));
+  }
+  for (const auto& [name, value] : content.metrics) {
+    if (has_line_break(name) || has_line_break(value) || name.find('=') != std::string::npos) {
+      return invalid(
+          format("metric {} has a line break or '=' in its name, or a line break in its value", name));
+    }
+  }
+  return {};
+}
+
+Result<void> check(const ModelContent& content) {
+  if (auto network = check_network(content.network, content.class_names.size()); !network) return network;
+  return check_texts(content);
+}
+
+}  // namespace
+
+Model::Model(ModelContent content, std::string version, std::string file)
+    : content_(std::move(content)), version_(std::move(version)), file_(std::move(file)) {}
+
+Result<Model> Model::create(ModelContent content) {
+  // The file does not hold them, and a model equals the one read from its file.
+  std::erase_if(content.network.architecture.layers,
+                [](const nn::Layer& layer) { return std::holds_alternative<nn::Dropout>(layer); });
+  if (Result<void> checked = check(content); !checked) return std::move(checked).error();
+  std::string file = with_version(write_onnx(content));
+  Result<std::string> version = verify_version(as_bytes(file));
+  if (!version) return std::move(version).error();
+  return Model(std::move(content), *std::move(version), std::move(file));
+}
+
+Result<Model> Model::parse(std::span<const std::byte> file) {
+  Result<std::string> version = verify_version(file);
+  if (!version) return std::move(version).error();
+  Result<ModelContent> content = read_onnx(file);
+  if (!content) return std::move(content).error();
+  if (Result<void> checked = check(*content); !checked) return std::move(checked).error();
+  return Model(*std::move(content), *std::move(version),
+               std::string(reinterpret_cast<const char*>(file.data()), file.size()));
+}
+
+Result<Model> Model::load(const std::filesystem::path& path) {
+  const Result<std::string> file = read_file(path, kMaxModelBytes);
+  if (!file) return file.error();
+  Result<Model> model = parse(as_bytes(*file));
+  if (!model) return Error{model.error().code, format("{}: {}", path.string(), model.error().message)};
+  return model;
+}
+
+Result<void> Model::save(const std::filesystem::path& path) const {
+  return write_file(path, as_bytes(file_));
+}
+
+}  // namespace espy::model

@@ -1,0 +1,353 @@
+#include "model/onnx_graph.h"
+
+#include <onnx_message/onnx.pb.h>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/format.h"
+#include "model/file_version.h"
+
+namespace espy::model {
+namespace {
+
+// ONNX's raw_data is little-endian, and so is every machine that espy is built for.
+static_assert(std::endian::native == std::endian::little);
+
+// Opset 13 of ONNX 1.8 came with IR version 7; every runtime since 2020 reads them.
+constexpr std::int64_t kIrVersion = 7;
+constexpr std::int64_t kOpset = 13;
+
+// Far beyond any network of ours; a file may not ask for more work than that.
+constexpr int kMaxLayers = 1000;
+
+constexpr std::string_view kInput = "input";
+constexpr std::string_view kOutput = "logits";
+constexpr std::string_view kPreparationKey = "espy.preparation";
+constexpr std::string_view kLabelsKey = "espy.labels";
+constexpr std::string_view kRecipeKey = "espy.recipe";
+constexpr std::string_view kMetricsKey = "espy.metrics";
+
+Error invalid(std::string message) { return {ErrorCode::invalid_input, std::move(message)}; }
+
+// ---- names and messages that writing and reading share
+
+std::string_view operator_of(const nn::Layer& layer) {
+  struct Name {
+    std::string_view operator()(const nn::Convolution&) { return "Conv"; }
+    std::string_view operator()(const nn::Relu&) { return "Relu"; }
+    std::string_view operator()(const nn::MaxPool&) { return "MaxPool"; }
+    std::string_view operator()(const nn::Flatten&) { return "Flatten"; }
+    std::string_view operator()(const nn::Dense&) { return "Gemm"; }
+    std::string_view operator()(const nn::Dropout&) { return "Dropout"; }
+  };
+  return std::visit(Name{}, layer);
+}
+
+bool has_parameters(const nn::Layer& layer) {
+  return std::holds_alternative<nn::Convolution>(layer) || std::holds_alternative<nn::Dense>(layer);
+}
+
+std::string node_name(const nn::Layer& layer, std::size_t index) {
+  return format("{}_{}", operator_of(layer), index);
+}
+
+void add_attribute(onnx::NodeProto& node, std::string_view name, std::int64_t value) {
+  onnx::AttributeProto& attribute = *node.add_attribute();
+  attribute.set_name(std::string(name));
+  attribute.set_type(onnx::AttributeProto::INT);
+  attribute.set_i(value);
+}
+
+void add_attribute(onnx::NodeProto& node, std::string_view name, const std::vector<std::int64_t>& values) {
+  onnx::AttributeProto& attribute = *node.add_attribute();
+  attribute.set_name(std::string(name));
+  attribute.set_type(onnx::AttributeProto::INTS);
+  for (const std::int64_t value : values) attribute.add_ints(value);
+}
+
+// Adds what is not the operator's default.
+void add_attributes(onnx::NodeProto& node, const nn::Layer& layer) {
+  if (const auto* convolution = std::get_if<nn::Convolution>(&layer)) {
+    const int pad = (convolution->kernel - 1) / 2;
+    add_attribute(node, "kernel_shape", {convolution->kernel, convolution->kernel});
+    add_attribute(node, "pads", {pad, pad, pad, pad});
+  } else if (std::holds_alternative<nn::MaxPool>(layer)) {
+    add_attribute(node, "kernel_shape", {2, 2});
+    add_attribute(node, "strides", {2, 2});
+  } else if (std::holds_alternative<nn::Dense>(layer)) {
+    add_attribute(node, "transB", 1);  // weights are [units, K]
+  }
+}
+
+onnx::NodeProto make_node(const nn::Layer& layer, std::size_t index, const std::string& input,
+                          const std::string& output) {
+  onnx::NodeProto node;
+  node.set_name(node_name(layer, index));
+  node.set_op_type(std::string(operator_of(layer)));
+  node.add_input(input);
+  if (has_parameters(layer)) {
+    node.add_input(node.name() + "_weights");
+    node.add_input(node.name() + "_bias");
+  }
+  node.add_output(output);
+  add_attributes(node, layer);
+  return node;
+}
+
+// A float tensor [batch, sizes...] whose batch is free.
+onnx::ValueInfoProto make_value(std::string_view name, const nn::Shape& sizes) {
+  onnx::ValueInfoProto value;
+  value.set_name(std::string(name));
+  onnx::TypeProto::Tensor& tensor = *value.mutable_type()->mutable_tensor_type();
+  tensor.set_elem_type(onnx::TensorProto::FLOAT);
+  tensor.mutable_shape()->add_dim()->set_dim_param("batch");
+  for (const int size : sizes) tensor.mutable_shape()->add_dim()->set_dim_value(size);
+  return value;
+}
+
+bool same(const google::protobuf::MessageLite& a, const google::protobuf::MessageLite& b) {
+  return a.SerializeAsString() == b.SerializeAsString();
+}
+
+// ---- writing
+
+onnx::TensorProto make_tensor(const std::string& name, const nn::Tensor& tensor) {
+  onnx::TensorProto message;
+  message.set_name(name);
+  message.set_data_type(onnx::TensorProto::FLOAT);
+  for (const int size : tensor.shape) message.add_dims(size);
+  message.set_raw_data(tensor.values.data(), tensor.values.size() * sizeof(float));
+  return message;
+}
+
+onnx::GraphProto make_graph(const ModelContent& content) {
+  std::vector<nn::Layer> layers;
+  for (const nn::Layer& layer : content.network.architecture.layers) {
+    if (!std::holds_alternative<nn::Dropout>(layer)) layers.push_back(layer);
+  }
+  onnx::GraphProto graph;
+  graph.set_name(content.recipe);
+  *graph.add_input() = make_value(kInput, content.network.architecture.input);
+  *graph.add_output() = make_value(kOutput, {static_cast<int>(content.class_names.size())});
+  std::string value(kInput);
+  auto parameter = content.network.parameters.begin();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string output = i + 1 == layers.size() ? std::string(kOutput) : node_name(layers[i], i);
+    onnx::NodeProto& node = *graph.add_node();
+    node = make_node(layers[i], i, value, output);
+    for (int k = 1; k < node.input_size(); ++k) {
+      *graph.add_initializer() = make_tensor(node.input(k), *parameter++);
+    }
+    value = output;
+  }
+  assert(parameter == content.network.parameters.end());
+  return graph;
+}
+
+void add_metadata(onnx::ModelProto& model, std::string_view key, std::string value) {
+  onnx::StringStringEntryProto& entry = *model.add_metadata_props();
+  entry.set_key(std::string(key));
+  entry.set_value(std::move(value));
+}
+
+// ---- reading
+
+std::string to_string(const onnx::TypeProto::Tensor& tensor) {
+  std::string text;
+  for (const auto& size : tensor.shape().dim()) {
+    text += text.empty() ? "" : ", ";
+    text += size.has_dim_value() ? format("{}", size.dim_value()) : "batch";
+  }
+  return format("[{}]", text);
+}
+
+Result<int> read_size(const onnx::TensorProto& weights, int dimension) {
+  if (dimension >= weights.dims_size()) {
+    return invalid(format("tensor {} has {} dimensions", weights.name(), weights.dims_size()));
+  }
+  const std::int64_t size = weights.dims(dimension);
+  if (size < 1 || size > std::numeric_limits<int>::max()) {
+    return invalid(format("tensor {} has a size of {}", weights.name(), size));
+  }
+  return static_cast<int>(size);
+}
+
+// Returns the layer that a node can only be, judged by its operator and the shape of its weights; whether it
+// is that layer in every detail, the caller finds by writing it again.
+Result<nn::Layer> read_layer(const onnx::NodeProto& node, const onnx::TensorProto* weights) {
+  const std::string& type = node.op_type();
+  if (type == "Relu") return nn::Layer(nn::Relu{});
+  if (type == "MaxPool") return nn::Layer(nn::MaxPool{});
+  if (type == "Flatten") return nn::Layer(nn::Flatten{});
+  if (type != "Conv" && type != "Gemm") return invalid(format("espy does not know the operator {}", type));
+  if (weights == nullptr) return invalid(format("node {} has no weights", node.name()));
+  const Result<int> outputs = read_size(*weights, 0);
+  if (!outputs) return outputs.error();
+  if (type == "Gemm") return nn::Layer(nn::Dense{*outputs});
+  const Result<int> kernel = read_size(*weights, 2);
+  if (!kernel) return kernel.error();
+  return nn::Layer(nn::Convolution{*outputs, *kernel});
+}
+
+Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph) {
+  const nn::Shape input = {1, image::kInputSide, image::kInputSide};
+  if (graph.input_size() != 1 || !same(graph.input(0), make_value(kInput, input))) {
+    return invalid(format("model's input is {}, espy's is [batch, 1, 28, 28]",
+                          graph.input_size() == 1 ? to_string(graph.input(0).type().tensor_type())
+                                                  : format("{} tensors", graph.input_size())));
+  }
+  if (graph.node_size() > kMaxLayers) {
+    return invalid(format("model has {} layers, limit is {}", graph.node_size(), kMaxLayers));
+  }
+  nn::Architecture architecture{input, {}};
+  std::string value(kInput);
+  int initializer = 0;
+  for (int i = 0; i < graph.node_size(); ++i) {
+    const onnx::NodeProto& node = graph.node(i);
+    const bool has_weights = initializer < graph.initializer_size();
+    const Result<nn::Layer> layer = read_layer(node, has_weights ? &graph.initializer(initializer) : nullptr);
+    if (!layer) return layer.error();
+    const auto index = static_cast<std::size_t>(i);
+    const std::string output = i + 1 == graph.node_size() ? std::string(kOutput) : node_name(*layer, index);
+    if (!same(node, make_node(*layer, index, value, output))) {
+      return invalid(format("node {} ({}) is not one that espy writes", i, node.op_type()));
+    }
+    for (int k = 1; k < node.input_size(); ++k, ++initializer) {
+      if (initializer >= graph.initializer_size() || graph.initializer(initializer).name() != node.input(k)) {
+        return invalid(format("node {} ({}) has no tensor {}", i, node.op_type(), node.input(k)));
+      }
+    }
+    architecture.layers.push_back(*layer);
+    value = output;
+  }
+  return architecture;
+}
+
+Result<nn::Tensor> read_tensor(const onnx::TensorProto& message, const nn::Shape& shape) {
+  std::size_t bytes = sizeof(float);
+  for (const int size : shape) {
+    // Cannot overflow: it is at most 2^30 before and 2^61 after.
+    bytes *= static_cast<std::size_t>(size);
+    if (bytes > kMaxModelBytes) break;
+  }
+  if (message.data_type() != onnx::TensorProto::FLOAT || !std::ranges::equal(message.dims(), shape)) {
+    return invalid(format("tensor {} has not the shape or the type that its layer needs", message.name()));
+  }
+  if (message.raw_data().size() != bytes) {
+    return invalid(format("tensor {} has {} bytes, its layer needs {}", message.name(),
+                          message.raw_data().size(), bytes));
+  }
+  nn::Tensor tensor{shape, std::vector<float>(bytes / sizeof(float))};
+  std::memcpy(tensor.values.data(), message.raw_data().data(), bytes);
+  return tensor;
+}
+
+Result<nn::Network> read_network(const onnx::GraphProto& graph) {
+  Result<nn::Architecture> architecture = read_architecture(graph);
+  if (!architecture) return std::move(architecture).error();
+  const Result<std::vector<nn::Shape>> shapes = nn::parameter_shapes(*architecture);
+  if (!shapes) return shapes.error();
+  if (static_cast<std::size_t>(graph.initializer_size()) != shapes->size()) {
+    return invalid(
+        format("model has {} tensors, its layers need {}", graph.initializer_size(), shapes->size()));
+  }
+  nn::Network network{*std::move(architecture), {}};
+  for (int i = 0; i < graph.initializer_size(); ++i) {
+    Result<nn::Tensor> tensor = read_tensor(graph.initializer(i), (*shapes)[static_cast<std::size_t>(i)]);
+    if (!tensor) return std::move(tensor).error();
+    network.parameters.push_back(*std::move(tensor));
+  }
+  return network;
+}
+
+std::vector<std::string> split_lines(std::string_view text) {
+  std::vector<std::string> lines;
+  while (true) {
+    const std::size_t end = text.find('\n');
+    lines.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos) return lines;
+    text.remove_prefix(end + 1);
+  }
+}
+
+Result<std::string> metadata(const onnx::ModelProto& model, std::string_view key) {
+  for (const onnx::StringStringEntryProto& entry : model.metadata_props()) {
+    if (entry.key() == key) return entry.value();
+  }
+  return invalid(format("model file has no {}", key));
+}
+
+Result<std::map<std::string, std::string>> read_metrics(std::string_view text) {
+  std::map<std::string, std::string> metrics;
+  if (text.empty()) return metrics;
+  for (const std::string& line : split_lines(text)) {
+    const std::size_t sign = line.find('=');
+    if (sign == std::string::npos) return invalid(format("{} has a line without '='", kMetricsKey));
+    metrics[line.substr(0, sign)] = line.substr(sign + 1);
+  }
+  return metrics;
+}
+
+}  // namespace
+
+std::string write_onnx(const ModelContent& content) {
+  onnx::ModelProto model;
+  model.set_ir_version(kIrVersion);
+  model.set_producer_name(std::string(kProducer));
+  model.add_opset_import()->set_version(kOpset);
+  *model.mutable_graph() = make_graph(content);
+
+  std::string labels;
+  for (const std::string& name : content.class_names) labels += (labels.empty() ? "" : "\n") + name;
+  std::string metrics;
+  for (const auto& [name, value] : content.metrics) {
+    metrics += format("{}{}={}", metrics.empty() ? "" : "\n", name, value);
+  }
+  add_metadata(model, kVersionKey, std::string(kVersionDigits, '0'));
+  add_metadata(model, kPreparationKey, std::string(image::to_string(content.preparation)));
+  add_metadata(model, kLabelsKey, std::move(labels));
+  add_metadata(model, kRecipeKey, content.recipe);
+  add_metadata(model, kMetricsKey, std::move(metrics));
+  return model.SerializeAsString();
+}
+
+Result<ModelContent> read_onnx(std::span<const std::byte> file) {
+  onnx::ModelProto model;
+  if (file.size() > kMaxModelBytes || !model.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
+    return invalid("not an ONNX file");
+  }
+  if (model.opset_import_size() != 1 || model.opset_import(0).version() != kOpset) {
+    return invalid(format("model file is not of ONNX opset {}", kOpset));
+  }
+  Result<nn::Network> network = read_network(model.graph());
+  if (!network) return std::move(network).error();
+
+  const Result<std::string> preparation_name = metadata(model, kPreparationKey);
+  if (!preparation_name) return preparation_name.error();
+  const auto preparation = image::parse_preparation(*preparation_name);
+  if (!preparation) return invalid(format("espy does not know the preparation {}", *preparation_name));
+  const Result<std::string> labels = metadata(model, kLabelsKey);
+  if (!labels) return labels.error();
+  Result<std::string> recipe = metadata(model, kRecipeKey);
+  if (!recipe) return std::move(recipe).error();
+  const Result<std::string> metrics_text = metadata(model, kMetricsKey);
+  if (!metrics_text) return metrics_text.error();
+  Result<std::map<std::string, std::string>> metrics = read_metrics(*metrics_text);
+  if (!metrics) return std::move(metrics).error();
+  return ModelContent{.network = *std::move(network),
+                      .preparation = *preparation,
+                      .class_names = split_lines(*labels),
+                      .recipe = *std::move(recipe),
+                      .metrics = *std::move(metrics)};
+}
+
+}  // namespace espy::model

@@ -1,0 +1,167 @@
+#include "model/train.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "base/format.h"
+
+namespace espy::model {
+namespace {
+
+// SplitMix64 (Steele, Lea, Flood 2014, figure 16). Our own because the standard's distributions may differ
+// from library to library, and a seed must mean the same everywhere.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+
+  std::uint64_t next() {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  }
+
+  // Returns a number below `bound`, each as likely as another: draws from the incomplete last round of the
+  // modulus are drawn again.
+  std::uint64_t below(std::uint64_t bound) {
+    const std::uint64_t rest = (UINT64_MAX % bound + 1) % bound;
+    std::uint64_t value = next();
+    while (value > UINT64_MAX - rest) value = next();
+    return value % bound;
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+// The order in which samples are trained on: one shuffle of all after the other, without end. A batch that
+// begins at the end of one epoch goes on in the next, so that no sample is left out.
+class SampleOrder {
+ public:
+  SampleOrder(std::size_t count, std::uint64_t seed) : random_(seed), order_(count), next_(count) {
+    std::iota(order_.begin(), order_.end(), std::size_t{0});
+  }
+
+  std::size_t next() {
+    if (next_ == order_.size()) shuffle();
+    return order_[next_++];
+  }
+
+ private:
+  // Fisher and Yates, in the form of Durstenfeld 1964.
+  void shuffle() {
+    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random_.below(i)]);
+    next_ = 0;
+  }
+
+  Random random_;
+  std::vector<std::size_t> order_;
+  std::size_t next_;
+};
+
+// How steps lie in epochs.
+struct Schedule {
+  std::int64_t samples;
+  std::int64_t batch;
+  std::int64_t steps;
+
+  // The epoch, from 0, of the first sample of a step; steps count from 0.
+  std::int64_t epoch_of(std::int64_t step) const { return step * batch / samples; }
+};
+
+Schedule make_schedule(std::int64_t samples, const Recipe& recipe, int max_steps) {
+  Schedule schedule{samples, recipe.batch_size, recipe.steps};
+  // Rounded up: every sample is seen as often as the recipe has epochs, and the last batch is filled from one
+  // more.
+  if (recipe.epochs > 0)
+    schedule.steps = (recipe.epochs * samples + recipe.batch_size - 1) / recipe.batch_size;
+  if (max_steps > 0) schedule.steps = std::min<std::int64_t>(schedule.steps, max_steps);
+  return schedule;
+}
+
+void fill(std::span<float> place, const image::Input& input) {
+  std::ranges::transform(input, place.begin(),
+                         [](std::uint8_t value) { return static_cast<float>(value) / 255.0f; });
+}
+
+}  // namespace
+
+Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options) {
+  if (data.inputs.size() < static_cast<std::size_t>(recipe.batch_size)) {
+    return Error{ErrorCode::invalid_input, format("data set {} has {} samples, fewer than a batch of {}",
+                                                  data.name, data.inputs.size(), recipe.batch_size)};
+  }
+  Random seeds(options.seed);
+  const Result<nn::Network> start = nn::initialize(recipe.architecture, recipe.initializer, seeds.next());
+  if (!start) return start.error();
+  const Result<std::unique_ptr<nn::Trainer>> trainer =
+      nn::Trainer::create(*start, {.optimizer = recipe.optimizer,
+                                   .batch_size = recipe.batch_size,
+                                   .threads = options.threads,
+                                   .seed = seeds.next()});
+  if (!trainer) return trainer.error();
+  SampleOrder order(data.inputs.size(), seeds.next());
+  const Schedule schedule =
+      make_schedule(static_cast<std::int64_t>(data.inputs.size()), recipe, options.max_steps);
+
+  std::vector<std::size_t> batch(static_cast<std::size_t>(recipe.batch_size));
+  const nn::Trainer::LoadSample load_sample = [&](int index_in_batch, std::span<float> input) -> int {
+    const std::size_t sample = batch[static_cast<std::size_t>(index_in_batch)];
+    fill(input, data.inputs[sample]);
+    return data.labels[sample];
+  };
+  const auto began = std::chrono::steady_clock::now();
+  double epoch_loss = 0;  // sum over the steps of the epoch at hand
+  std::int64_t epoch_correct = 0;
+  std::int64_t epoch_begin = 0;  // its first step
+  for (std::int64_t step = 0; step < schedule.steps; ++step) {
+    std::ranges::generate(batch, [&] { return order.next(); });
+    const nn::StepResult result = (*trainer)->step(load_sample);
+    if (!std::isfinite(result.loss)) {
+      return Error{ErrorCode::unavailable,
+                   format("loss is {} at step {} of {}; a smaller learning rate may help", result.loss,
+                          step + 1, schedule.steps)};
+    }
+    epoch_loss += result.loss;
+    epoch_correct += result.correct;
+    const bool epoch_ends =
+        step + 1 == schedule.steps || schedule.epoch_of(step + 1) > schedule.epoch_of(step);
+    if (options.on_progress) {
+      const auto epoch_steps = static_cast<double>(step + 1 - epoch_begin);
+      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began;
+      const bool go_on = options.on_progress(
+          {.step = static_cast<int>(step + 1),
+           .steps = static_cast<int>(schedule.steps),
+           .epoch = static_cast<int>(schedule.epoch_of(step) + 1),
+           .epochs = static_cast<int>(schedule.epoch_of(schedule.steps - 1) + 1),
+           .epoch_ends = epoch_ends,
+           .loss = epoch_loss / epoch_steps,
+           .accuracy = static_cast<double>(epoch_correct) / (epoch_steps * recipe.batch_size),
+           .images_a_second =
+               static_cast<double>((step + 1) * schedule.batch) / std::max(elapsed.count(), 1e-9),
+           .elapsed = elapsed});
+      if (!go_on) {
+        return Error{ErrorCode::unavailable,
+                     format("interrupted after step {} of {}", step + 1, schedule.steps)};
+      }
+    }
+    if (epoch_ends) {
+      epoch_loss = 0;
+      epoch_correct = 0;
+      epoch_begin = step + 1;
+    }
+  }
+  return ModelContent{.network = (*trainer)->network(),
+                      .preparation = data.preparation,
+                      .class_names = data.class_names,
+                      .recipe = std::string(recipe.name),
+                      .metrics = {{"seed", format("{}", options.seed)},
+                                  {"threads", format("{}", options.threads)},
+                                  {"steps", format("{}", schedule.steps)}}};
+}
+
+}  // namespace espy::model

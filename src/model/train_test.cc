@@ -1,0 +1,133 @@
+#include "model/train.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "model/evaluate.h"
+#include "model/synthetic.h"
+
+namespace espy::model {
+namespace {
+
+Recipe small_recipe() {
+  return {.name = "small",
+          .description = "for tests",
+          .architecture = {.input = {1, 28, 28},
+                           .layers = {nn::Convolution{.channels = 4, .kernel = 5}, nn::Relu{}, nn::MaxPool{},
+                                      nn::Flatten{}, nn::Dropout{0.2f}, nn::Dense{10}}},
+          .initializer = nn::GlorotUniform{},
+          .optimizer = nn::Adam{.learning_rate = 3e-3f},
+          .batch_size = 20,
+          .steps = 0,
+          .epochs = 6};
+}
+
+double accuracy(ModelContent content, const Dataset& data) {
+  const auto model = std::make_shared<const Model>(*Model::create(std::move(content)));
+  return evaluate(model, data, 2)->accuracy;
+}
+
+TEST(Train, LearnsWhatIsEasy) {
+  const Dataset data = bars(300);
+  Result<ModelContent> content = train(data, small_recipe(), {.seed = 1, .threads = 2});
+  ASSERT_TRUE(content) << content.error().message;
+  EXPECT_EQ(content->recipe, "small");
+  EXPECT_EQ(content->class_names, data.class_names);
+  EXPECT_EQ(content->metrics,
+            (std::map<std::string, std::string>{{"seed", "1"}, {"steps", "90"}, {"threads", "2"}}));
+  EXPECT_GT(accuracy(*content, data), 0.99);
+}
+
+TEST(Train, IsReproducedByItsSeedBitForBit) {
+  const Dataset data = bars(300);
+  const auto version = [&](std::uint64_t seed) {
+    return Model::create(*train(data, small_recipe(), {.seed = seed, .threads = 2, .max_steps = 20}))
+        ->full_version();
+  };
+  EXPECT_EQ(version(7), version(7));
+
+  const auto parameters = [&](std::uint64_t seed) {
+    return train(data, small_recipe(), {.seed = seed, .threads = 2, .max_steps = 20})
+        ->network.parameters[0]
+        .values;
+  };
+  EXPECT_NE(parameters(7), parameters(8));
+}
+
+TEST(Train, ReportsEveryStepAndTheEndsOfEpochs) {
+  const Dataset data = bars(50);  // two and a half batches
+  std::vector<Progress> all;
+  Recipe recipe = small_recipe();
+  recipe.epochs = 3;
+  const auto keep = [&](const Progress& progress) {
+    all.push_back(progress);
+    return true;
+  };
+  ASSERT_TRUE(train(data, recipe, {.on_progress = keep}));
+  ASSERT_EQ(all.size(), 8U);  // 150 samples fill 7.5 batches
+  std::vector<int> epochs;
+  std::vector<int> ends;
+  for (const Progress& progress : all) {
+    epochs.push_back(progress.epoch);
+    if (progress.epoch_ends) ends.push_back(progress.step);
+    EXPECT_EQ(progress.steps, 8);
+    EXPECT_EQ(progress.epochs, 3);
+    EXPECT_GT(progress.loss, 0);
+    EXPECT_LE(progress.accuracy, 1);
+    EXPECT_GT(progress.images_a_second, 0);
+  }
+  EXPECT_EQ(epochs, (std::vector<int>{1, 1, 1, 2, 2, 3, 3, 3}));
+  EXPECT_EQ(ends, (std::vector<int>{3, 5, 8}));
+}
+
+TEST(Train, SeesEverySampleOnceAnEpoch) {
+  // A network whose only job is to count: with zero weights and a learning rate of zero its answer stays the
+  // first class, so that the accuracy of an epoch is the exact share of that class in the samples it saw.
+  Recipe recipe = small_recipe();
+  recipe.architecture = softmax_architecture();
+  recipe.initializer = nn::Zeros{};
+  recipe.optimizer = nn::GradientDescent{.learning_rate = 0};
+  recipe.epochs = 3;
+  Dataset data = bars(100);
+  for (std::size_t i = 0; i < 100; ++i) data.labels[i] = i < 37 ? 0 : 1;
+  std::vector<double> accuracies;
+  const auto keep = [&](const Progress& progress) {
+    if (progress.epoch_ends) accuracies.push_back(progress.accuracy);
+    return true;
+  };
+  ASSERT_TRUE(train(data, recipe, {.on_progress = keep}));
+  EXPECT_EQ(accuracies, (std::vector<double>{0.37, 0.37, 0.37}));
+}
+
+TEST(Train, StopsWhenItIsTold) {
+  const auto stop = [](const Progress& progress) { return progress.step < 3; };
+  const Result<ModelContent> content = train(bars(100), small_recipe(), {.on_progress = stop});
+  ASSERT_FALSE(content);
+  EXPECT_EQ(content.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(content.error().message, "interrupted after step 3 of 30");
+}
+
+TEST(Train, StopsWhenTheLossIsNoNumber) {
+  Recipe recipe = small_recipe();
+  recipe.optimizer = nn::GradientDescent{.learning_rate = 1e30f};
+  const Result<ModelContent> content = train(bars(100), recipe, {});
+  ASSERT_FALSE(content);
+  EXPECT_EQ(content.error().code, ErrorCode::unavailable);
+  EXPECT_NE(content.error().message.find("at step"), std::string::npos) << content.error().message;
+}
+
+TEST(Train, RefusesWhatCannotWork) {
+  const Result<ModelContent> few = train(bars(19), small_recipe(), {});
+  ASSERT_FALSE(few);
+  EXPECT_EQ(few.error().code, ErrorCode::invalid_input);
+  EXPECT_NE(few.error().message.find("19 samples, fewer than a batch of 20"), std::string::npos);
+
+  const Result<ModelContent> threads = train(bars(100), small_recipe(), {.threads = 0});
+  ASSERT_FALSE(threads);
+  EXPECT_EQ(threads.error().code, ErrorCode::invalid_input);
+  EXPECT_NE(threads.error().message.find("threads"), std::string::npos) << threads.error().message;
+}
+
+}  // namespace
+}  // namespace espy::model

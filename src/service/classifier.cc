@@ -1,0 +1,193 @@
+#include "service/classifier.h"
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <mutex>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "model/predictor.h"
+
+namespace espy::service {
+namespace {
+
+// A longer batch is cut, so that a predictor's memory and one model's hold on the loop stay small.
+constexpr std::size_t kMaxBatch = 256;
+
+// One classification between its arrival and its answer.
+struct Work {
+  Lane::Completion done;
+  std::chrono::steady_clock::time_point arrival;
+  Answer answer;
+  store::Upload upload;
+};
+
+struct Outcome {
+  std::unique_ptr<Work> work;
+  Result<void> result;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Classifier>> Classifier::create(const Registry& registry, store::Store& store,
+                                                       ClassifierOptions options) {
+  if (registry.size() == 0) return Error{ErrorCode::invalid_input, "there is no model to serve"};
+  Result<std::optional<Uuid>> newest = store.newest_id();
+  if (!newest) return std::move(newest).error();
+  return std::unique_ptr<Classifier>(
+      new Classifier(registry, store, std::move(options), newest->value_or(Uuid{})));
+}
+
+Classifier::Classifier(const Registry& registry, store::Store& store, ClassifierOptions options,
+                       const Uuid& newest)
+    : registry_(registry), store_(store), options_(std::move(options)), ids_(newest) {}
+
+// Shared with the store's writer, which may finish an append after the lane is gone.
+struct Lane::State : std::enable_shared_from_this<Lane::State> {
+  // The inputs of one model that wait for this turn's batch, and who waits for them.
+  struct Batch {
+    std::unique_ptr<model::Predictor> predictor;
+    std::vector<image::Input> inputs;
+    std::vector<std::unique_ptr<Work>> works;
+  };
+
+  State(Classifier& owner, Schedule loop) : classifier(owner), schedule(std::move(loop)) {
+    for (std::size_t i = 0; i < classifier.registry().size(); ++i) {
+      auto predictor = std::make_unique<model::Predictor>(classifier.registry().model(i));
+      // The first prediction plans memory and makes code; better now than in the first request.
+      predictor->predict(std::array<image::Input, 1>{});
+      batches.push_back({std::move(predictor), {}, {}});
+    }
+  }
+
+  void classify(Request request, Completion done);
+  void predict_all();
+  void predict(Batch& batch);
+  void record(std::unique_ptr<Work> work, model::Prediction prediction);
+  void hand_over(Outcome outcome);
+  void deliver();
+
+  Classifier& classifier;
+  Schedule schedule;
+  std::vector<Batch> batches;  // one for each model
+  bool predict_is_scheduled = false;
+
+  // What the writer's thread leaves for the loop's.
+  std::mutex mutex;
+  std::vector<Outcome> outcomes;
+  bool closed = false;
+};
+
+void Lane::State::classify(Request request, Completion done) {
+  auto work = std::make_unique<Work>();
+  work->arrival = std::chrono::steady_clock::now();
+  work->answer.record.time = classifier.options_.clock();
+
+  const Result<std::size_t> index = classifier.registry().find(request.model);
+  if (!index) return done(index.error());
+  const model::Model& model = *classifier.registry().model(*index);
+
+  const auto bytes = std::as_bytes(std::span(request.upload));
+  const Result<image::Format> format = image::detect_format(bytes);
+  if (!format) return done(format.error());
+  const Result<image::GrayImage> picture = image::decode(bytes, classifier.options_.decode_limits);
+  if (!picture) return done(picture.error());
+
+  store::Record& record = work->answer.record;
+  record.input = image::prepare(*picture, model.preparation());
+  record.model = classifier.registry().name(*index);
+  record.model_version = model.version();
+  record.file_name = std::move(request.file_name);
+  record.upload_digest = sha256(bytes);
+  record.upload_bytes = bytes.size();
+  work->upload = {std::string(image::media_type(*format)), std::move(request.upload)};
+  work->done = std::move(done);
+
+  Batch& batch = batches[*index];
+  batch.inputs.push_back(record.input);
+  batch.works.push_back(std::move(work));
+  if (!predict_is_scheduled) {
+    predict_is_scheduled = true;
+    schedule([self = shared_from_this()] { self->predict_all(); });
+  }
+}
+
+void Lane::State::predict_all() {
+  predict_is_scheduled = false;
+  for (Batch& batch : batches) {
+    if (!batch.works.empty()) predict(batch);
+  }
+}
+
+void Lane::State::predict(Batch& batch) {
+  // Taken out first: a store that refuses at once answers at once, and that may bring the next request.
+  const std::vector<image::Input> inputs = std::exchange(batch.inputs, {});
+  std::vector<std::unique_ptr<Work>> works = std::exchange(batch.works, {});
+  for (std::size_t begin = 0; begin < works.size(); begin += kMaxBatch) {
+    const std::size_t count = std::min(kMaxBatch, works.size() - begin);
+    std::vector<model::Prediction> predictions =
+        batch.predictor->predict(std::span(inputs).subspan(begin, count));
+    assert(predictions.size() == count);
+    for (std::size_t i = 0; i < count; ++i) record(std::move(works[begin + i]), std::move(predictions[i]));
+  }
+}
+
+void Lane::State::record(std::unique_ptr<Work> work, model::Prediction prediction) {
+  store::Record& record = work->answer.record;
+  record.id = classifier.ids_.next(record.time);
+  record.label = prediction.label;
+  record.class_name = std::move(prediction.class_name);
+  record.confidence = prediction.confidence;
+  record.verdict = prediction.verdict;
+  record.latency =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - work->arrival);
+  store::Upload upload = std::move(work->upload);
+  if (classifier.store().keeps_upload(record.upload_bytes))
+    work->answer.upload_media_type = upload.media_type;
+  store::Record kept = record;
+  // std::function copies what it captures, so the work travels as a plain pointer; it is called exactly once.
+  classifier.store().append(std::move(kept), std::move(upload),
+                            [self = shared_from_this(), owned = work.release()](Result<void> result) {
+                              self->hand_over({std::unique_ptr<Work>(owned), std::move(result)});
+                            });
+}
+
+// The first outcome of a burst schedules the delivery; those that come until it runs travel with it.
+void Lane::State::hand_over(Outcome outcome) {
+  const std::lock_guard lock(mutex);
+  if (closed) return;
+  outcomes.push_back(std::move(outcome));
+  // Under the lock, so that the lane cannot go between the question and the call.
+  if (outcomes.size() == 1) schedule([self = shared_from_this()] { self->deliver(); });
+}
+
+void Lane::State::deliver() {
+  std::vector<Outcome> burst;
+  {
+    const std::lock_guard lock(mutex);
+    burst.swap(outcomes);
+  }
+  for (Outcome& outcome : burst) {
+    if (outcome.result) {
+      outcome.work->done(std::move(outcome.work->answer));
+    } else {
+      outcome.work->done(std::move(outcome.result).error());
+    }
+  }
+}
+
+Lane::Lane(Classifier& classifier, Schedule schedule)
+    : state_(std::make_shared<State>(classifier, std::move(schedule))) {}
+
+Lane::~Lane() {
+  const std::lock_guard lock(state_->mutex);
+  state_->closed = true;
+}
+
+void Lane::classify(Request request, Completion done) {
+  state_->classify(std::move(request), std::move(done));
+}
+
+}  // namespace espy::service

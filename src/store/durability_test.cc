@@ -1,0 +1,3 @@
+#include <gtest/gtest.h>
+#include "store/store.h"
+TEST(Store, Opens) { ASSERT_TRUE(espy::store::Store::open("sqlite::memory:")); }

@@ -1,0 +1,223 @@
+#include "store/reader.h"
+
+#include <algorithm>
+#include <string>
+#include <variant>
+
+#include "base/format.h"
+#include "store/row.h"
+
+namespace espy::store {
+namespace {
+
+constexpr int kMaxPageSize = 1000;
+
+// Resets a statement when the answer is read, and holds its connection until then.
+class Run {
+ public:
+  Run(Connection& connection, Statement& statement) : lock_(connection.mutex()), statement_(statement) {}
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  ~Run() { statement_.reset(); }
+
+ private:
+  std::lock_guard<std::mutex> lock_;
+  Statement& statement_;
+};
+
+// A query in SQL. Values appear in it as numbered parameters only.
+// It refers to the query's texts, which must outlive it.
+class Selection {
+ public:
+  explicit Selection(const Query& query) {
+    if (query.file_name) require("file_name =", std::string_view(*query.file_name));
+    if (query.label) require("label =", std::int64_t{*query.label});
+    if (query.model) require("model =", std::string_view(*query.model));
+    if (query.min_confidence) require("confidence >=", double{*query.min_confidence});
+    if (query.max_confidence) require("confidence <=", double{*query.max_confidence});
+    if (query.before) require("id <", *query.before);
+
+    // The planner knows nothing of the content, so the choice is made here: what is likely to match the
+    // fewest records.
+    const std::string_view index = query.file_name ? "record_file_name"
+                                   : query.label   ? "record_label"
+                                   : query.model   ? "record_model"
+                                                   : "record_id";
+    const std::string select = format("SELECT {} FROM record INDEXED BY ", kRecordColumns);
+    if (!query.from && !query.until) {
+      sql_ = format("{}{} WHERE TRUE{}", select, index, conditions_);
+    } else {
+      if (query.from) require("time >=", std::int64_t{query.from->time_since_epoch().count()});
+      if (query.until) require("time <", std::int64_t{query.until->time_since_epoch().count()});
+      const std::string of_astray = conditions_;
+      if (query.from) require("id >=", first_id(*query.from));
+      if (query.until) require("id <", past_last_id(*query.until));
+      sql_ = format("{0}{1} WHERE NOT astray{2} UNION ALL {0}record_astray WHERE astray{3}", select, index,
+                    conditions_, of_astray);
+    }
+    // One more than asked for tells whether there is a next page.
+    sql_ += format(" ORDER BY id DESC LIMIT {}", query.limit + 1);
+  }
+
+  const std::string& sql() const { return sql_; }
+
+  void bind(Statement& statement) const {
+    int parameter = 0;
+    for (const Value& value : values_) {
+      ++parameter;
+      std::visit([&](const auto& bound) { bind(statement, parameter, bound); }, value);
+    }
+  }
+
+ private:
+  using Value = std::variant<std::int64_t, double, std::string_view, Uuid>;
+
+  static void bind(Statement& statement, int parameter, const auto& value) {
+    statement.bind(parameter, value);
+  }
+  static void bind(Statement& statement, int parameter, const Uuid& id) {
+    statement.bind(parameter, id.bytes);
+  }
+
+  void require(std::string_view condition, Value value) {
+    values_.push_back(value);
+    conditions_ += format(" AND {} ?{}", condition, values_.size());
+  }
+
+  std::string conditions_;
+  std::vector<Value> values_;
+  std::string sql_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Reader>> Reader::open(std::shared_ptr<Connection> connection) {
+  std::unique_ptr<Reader> reader(new Reader(std::move(connection)));
+  const std::lock_guard lock(reader->connection_->mutex());
+  const std::pair<Statement*, std::string> statements[] = {
+      {&reader->find_, format("SELECT {} FROM record INDEXED BY record_id WHERE id = ?1", kRecordColumns)},
+      {&reader->find_upload_, format("SELECT {}, {} FROM record JOIN upload USING (seq) WHERE id = ?1",
+                                     kRecordColumns, kUploadColumns)},
+      {&reader->find_media_type_,
+       "SELECT media_type FROM record INDEXED BY record_id JOIN upload USING (seq) WHERE id = ?1"},
+      {&reader->newest_id_, "SELECT id FROM record INDEXED BY record_id ORDER BY id DESC LIMIT 1"},
+  };
+  for (const auto& [statement, sql] : statements) {
+    Result<Statement> prepared = Statement::prepare(*reader->connection_, sql);
+    if (!prepared) return std::move(prepared).error();
+    *statement = *std::move(prepared);
+  }
+  return reader;
+}
+
+Result<Record> Reader::find(const Uuid& id) {
+  const Run run(*connection_, find_);
+  find_.bind(1, id.bytes);
+  const int status = find_.step();
+  if (status == SQLITE_ROW) return read_record(find_);
+  if (status != SQLITE_DONE) return connection_->error("read");
+  return Error{ErrorCode::not_found, format("there is no record {}", to_string(id))};
+}
+
+Result<Upload> Reader::find_upload(const Uuid& id) {
+  {
+    const Run run(*connection_, find_upload_);
+    find_upload_.bind(1, id.bytes);
+    const int status = find_upload_.step();
+    if (status == SQLITE_ROW) {
+      const Result<Record> record = read_record(find_upload_);
+      if (!record) return record.error();
+      return read_upload(find_upload_, *record, kRecordColumnCount);
+    }
+    if (status != SQLITE_DONE) return connection_->error("read");
+  }
+  const Result<Record> record = find(id);
+  if (!record) return record.error();
+  return Error{ErrorCode::not_found, format("the upload of record {} was not kept ({} bytes)", to_string(id),
+                                            record->upload_bytes)};
+}
+
+// One statement an id: an upload never comes or goes after its record, so these see one state as well.
+Result<std::vector<std::string>> Reader::upload_media_types(std::span<const Uuid> ids) {
+  std::vector<std::string> media_types;
+  for (const Uuid& id : ids) {
+    const Run run(*connection_, find_media_type_);
+    find_media_type_.bind(1, id.bytes);
+    const int status = find_media_type_.step();
+    if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
+    media_types.emplace_back(status == SQLITE_ROW ? find_media_type_.text(0) : std::string_view());
+  }
+  return media_types;
+}
+
+Result<Page> Reader::list(const Query& query) {
+  if (query.limit < 1 || query.limit > kMaxPageSize) {
+    return Error{ErrorCode::invalid_input, format("limit is {}, must be 1 to {}", query.limit, kMaxPageSize)};
+  }
+  const Selection selection(query);
+  Statement statement;
+  const Run run(*connection_, statement);
+  Result<Statement> prepared = Statement::prepare(*connection_, selection.sql());
+  if (!prepared) return std::move(prepared).error();
+  statement = *std::move(prepared);
+  selection.bind(statement);
+
+  Page page;
+  int status = statement.step();
+  for (; status == SQLITE_ROW; status = statement.step()) {
+    if (page.records.size() == static_cast<size_t>(query.limit)) {
+      page.next = page.records.back().id;
+      return page;
+    }
+    Result<Record> record = read_record(statement);
+    if (!record) return std::move(record).error();
+    page.records.push_back(*std::move(record));
+  }
+  if (status != SQLITE_DONE) return connection_->error("read");
+  return page;
+}
+
+Result<std::optional<Uuid>> Reader::newest_id() {
+  const Run run(*connection_, newest_id_);
+  const int status = newest_id_.step();
+  if (status == SQLITE_DONE) return std::optional<Uuid>();
+  if (status != SQLITE_ROW) return connection_->error("read");
+  Uuid id;
+  const std::span<const std::uint8_t> bytes = newest_id_.blob(0);
+  if (bytes.size() != id.bytes.size()) {
+    return Error{ErrorCode::corrupt, format("the newest id of store {} has {} bytes, must have {}",
+                                            connection_->path(), bytes.size(), id.bytes.size())};
+  }
+  std::copy(bytes.begin(), bytes.end(), id.bytes.begin());
+  return std::optional(id);
+}
+
+Result<std::unique_ptr<Reader>> ReaderPool::take() {
+  std::unique_lock lock(mutex_);
+  returned_.wait(lock, [&] { return !idle_.empty() || opened_ < limit_; });
+  if (!idle_.empty()) {
+    std::unique_ptr<Reader> reader = std::move(idle_.back());
+    idle_.pop_back();
+    return reader;
+  }
+  ++opened_;
+  lock.unlock();
+  Result<std::unique_ptr<Reader>> reader = open_();
+  if (!reader) {
+    lock.lock();
+    --opened_;
+    lock.unlock();
+    returned_.notify_one();
+  }
+  return reader;
+}
+
+void ReaderPool::give_back(std::unique_ptr<Reader> reader) {
+  {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(reader));
+  }
+  returned_.notify_one();
+}
+
+}  // namespace espy::store

@@ -1,0 +1,74 @@
+// Finds records. Every answer comes from one SQL statement, so that it sees one state of the store and holds
+// the write-ahead log back for no longer than it takes.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+
+namespace espy::store {
+
+// Threads: one at a time.
+class Reader {
+ public:
+  static Result<std::unique_ptr<Reader>> open(std::shared_ptr<Connection> connection);
+
+  // As in Store.
+  Result<Record> find(const Uuid& id);
+  Result<Upload> find_upload(const Uuid& id);
+  Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids);
+  Result<Page> list(const Query& query);
+  Result<std::optional<Uuid>> newest_id();
+
+ private:
+  explicit Reader(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+
+  std::shared_ptr<Connection> connection_;  // outlives its statements
+  Statement find_;
+  Statement find_upload_;
+  Statement find_media_type_;
+  Statement newest_id_;
+};
+
+// Lends readers to any thread; a thread that finds all of them lent waits for one.
+// Threads: all functions may be called from any thread at once.
+class ReaderPool {
+ public:
+  using Open = std::function<Result<std::unique_ptr<Reader>>()>;
+
+  // Opens readers as they are needed, at most `limit` (>= 1).
+  ReaderPool(std::size_t limit, Open open) : limit_(limit), open_(std::move(open)) {}
+
+  // Runs answer(Reader&) and returns its result, or the error of opening a reader.
+  template <typename Answer>
+  auto with_reader(Answer answer) -> decltype(answer(std::declval<Reader&>())) {
+    Result<std::unique_ptr<Reader>> reader = take();
+    if (!reader) return std::move(reader).error();
+    auto result = answer(**reader);
+    give_back(*std::move(reader));
+    return result;
+  }
+
+ private:
+  Result<std::unique_ptr<Reader>> take();
+  void give_back(std::unique_ptr<Reader> reader);
+
+  const std::size_t limit_;
+  const Open open_;
+  std::mutex mutex_;
+  std::condition_variable returned_;
+  std::vector<std::unique_ptr<Reader>> idle_;
+  std::size_t opened_ = 0;
+};
+
+}  // namespace espy::store

@@ -1,0 +1,173 @@
+#include "store/row.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <limits>
+#include <string>
+
+#include "base/format.h"
+
+namespace espy::store {
+namespace {
+
+constexpr std::int64_t kAstrayMilliseconds = 1000;
+constexpr std::int64_t kLargestIdMilliseconds = (std::int64_t{1} << 48) - 1;  // RFC 9562 section 5.7
+
+class Encoding {
+ public:
+  Encoding() { bytes_.reserve(1280); }  // a record with names of usual length
+
+  void number(std::int64_t value) {
+    const auto bits = static_cast<std::uint64_t>(value);
+    for (int shift = 56; shift >= 0; shift -= 8) bytes_ += static_cast<char>(bits >> shift);
+  }
+  void text(std::string_view value) {
+    number(static_cast<std::int64_t>(value.size()));
+    bytes_ += value;
+  }
+  void raw(std::span<const std::uint8_t> value) {
+    bytes_.append(reinterpret_cast<const char*>(value.data()), value.size());
+  }
+
+  std::int64_t checksum() const {
+    const Sha256 digest = sha256(std::as_bytes(std::span(bytes_)));
+    std::uint64_t bits = 0;
+    for (size_t i = 0; i < 8; ++i) bits = bits << 8 | digest[i];
+    return static_cast<std::int64_t>(bits);
+  }
+
+ private:
+  std::string bytes_;
+};
+
+std::int64_t milliseconds_of(Timestamp time) {
+  return std::chrono::floor<std::chrono::milliseconds>(time).time_since_epoch().count();
+}
+
+std::int64_t milliseconds_of(const Uuid& id) {
+  std::int64_t milliseconds = 0;
+  for (size_t i = 0; i < 6; ++i) milliseconds = milliseconds << 8 | id.bytes[i];
+  return milliseconds;
+}
+
+Uuid smallest_id(std::int64_t milliseconds) {
+  Uuid id;
+  const std::int64_t bits = std::max<std::int64_t>(0, milliseconds);
+  if (bits > kLargestIdMilliseconds) {
+    id.bytes.fill(0xff);
+    return id;
+  }
+  for (int i = 0; i < 6; ++i)
+    id.bytes[static_cast<size_t>(i)] = static_cast<std::uint8_t>(bits >> (40 - 8 * i));
+  return id;
+}
+
+// Returns whether the column had as many bytes as the array.
+template <std::size_t N>
+bool copy(std::span<const std::uint8_t> column, std::array<std::uint8_t, N>& into) {
+  if (column.size() != N) return false;
+  std::copy(column.begin(), column.end(), into.begin());
+  return true;
+}
+
+}  // namespace
+
+std::int64_t checksum(const Record& record) {
+  Encoding encoding;
+  encoding.raw(record.id.bytes);
+  encoding.number(record.time.time_since_epoch().count());
+  encoding.text(record.model);
+  encoding.text(record.model_version);
+  encoding.text(record.file_name);
+  encoding.number(record.label);
+  encoding.text(record.class_name);
+  // SQLite keeps no negative zero; adding zero makes it positive.
+  encoding.number(std::bit_cast<std::uint32_t>(record.confidence + 0.0F));
+  encoding.number(static_cast<std::int64_t>(record.verdict));
+  encoding.raw(record.upload_digest);
+  encoding.number(static_cast<std::int64_t>(record.upload_bytes));
+  encoding.number(record.latency.count());
+  encoding.raw(record.input);
+  return encoding.checksum();
+}
+
+std::int64_t checksum(const Sha256& upload_digest, std::string_view media_type) {
+  Encoding encoding;
+  encoding.raw(upload_digest);
+  encoding.text(media_type);
+  return encoding.checksum();
+}
+
+bool is_astray(const Record& record) {
+  const std::int64_t late = milliseconds_of(record.id) - milliseconds_of(record.time);
+  return late < 0 || late > kAstrayMilliseconds;
+}
+
+Uuid first_id(Timestamp from) { return smallest_id(milliseconds_of(from)); }
+
+Uuid past_last_id(Timestamp until) { return smallest_id(milliseconds_of(until) + kAstrayMilliseconds + 1); }
+
+void bind_record(Statement& statement, const Record& record, std::int64_t checksum) {
+  statement.bind(1, record.id.bytes);
+  statement.bind(2, std::int64_t{record.time.time_since_epoch().count()});
+  statement.bind(3, record.model);
+  statement.bind(4, record.model_version);
+  statement.bind(5, record.file_name);
+  statement.bind(6, std::int64_t{record.label});
+  statement.bind(7, record.class_name);
+  statement.bind(8, double{record.confidence});
+  statement.bind(9, static_cast<std::int64_t>(record.verdict));
+  statement.bind(10, record.upload_digest);
+  statement.bind(11, static_cast<std::int64_t>(record.upload_bytes));
+  statement.bind(12, std::int64_t{record.latency.count()});
+  statement.bind(13, std::int64_t{is_astray(record)});
+  statement.bind(14, checksum);
+  statement.bind(15, record.input);
+}
+
+void bind_upload(Statement& statement, std::int64_t seq, const Sha256& digest, const Upload& upload) {
+  statement.bind(1, seq);
+  statement.bind(2, upload.media_type);
+  statement.bind(3, checksum(digest, upload.media_type));
+  statement.bind(4,
+                 std::span(reinterpret_cast<const std::uint8_t*>(upload.bytes.data()), upload.bytes.size()));
+}
+
+Result<Record> read_record(const Statement& statement) {
+  Record record;
+  const bool sizes_fit = copy(statement.blob(0), record.id.bytes) &&
+                         copy(statement.blob(9), record.upload_digest) &&
+                         copy(statement.blob(14), record.input);
+  record.time = Timestamp(std::chrono::microseconds(statement.integer(1)));
+  record.model = statement.text(2);
+  record.model_version = statement.text(3);
+  record.file_name = statement.text(4);
+  record.label = static_cast<int>(statement.integer(5));
+  record.class_name = statement.text(6);
+  record.confidence = static_cast<float>(statement.real(7));
+  record.verdict = static_cast<Verdict>(statement.integer(8));
+  record.upload_bytes = static_cast<std::uint64_t>(statement.integer(10));
+  record.latency = std::chrono::microseconds(statement.integer(11));
+  // A value that does not fit its field changes on the way into it, and then the checksum differs as well.
+  if (!sizes_fit || checksum(record) != statement.integer(13)) {
+    return Error{ErrorCode::corrupt,
+                 format("record {} is damaged: its checksum does not fit", to_string(record.id))};
+  }
+  return record;
+}
+
+Result<Upload> read_upload(const Statement& statement, const Record& record, int column) {
+  Upload upload;
+  upload.media_type = statement.text(column + 1);
+  const std::span<const std::uint8_t> bytes = statement.blob(column + 3);
+  upload.bytes.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (checksum(record.upload_digest, upload.media_type) != statement.integer(column + 2) ||
+      sha256(std::as_bytes(bytes)) != record.upload_digest) {
+    return Error{ErrorCode::corrupt,
+                 format("the upload of record {} is damaged: its digest does not fit", to_string(record.id))};
+  }
+  return upload;
+}
+
+}  // namespace espy::store

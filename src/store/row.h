@@ -1,0 +1,48 @@
+// How a record and its upload lie in their tables (migrations/).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.h"
+#include "store/record.h"
+#include "store/sqlite.h"
+
+namespace espy::store {
+
+// A table's columns, in the order that bind_... and read_... use.
+inline constexpr std::string_view kRecordColumns =
+    "id, time, model, model_version, file_name, label, class_name, confidence, verdict, upload_digest, "
+    "upload_bytes, latency, astray, checksum, input";
+inline constexpr int kRecordColumnCount = 15;
+inline constexpr std::string_view kUploadColumns = "seq, media_type, upload_checksum, bytes";
+
+// Returns the first eight bytes, big-endian, of the SHA-256 of the record's canonical encoding:
+//   encoding := id(16 bytes) time model model_version file_name label class_name confidence verdict
+//               upload_digest(32 bytes) upload_bytes latency input(784 bytes)
+//   text     := length bytes
+// where every number, length included, has eight bytes, big-endian, two's complement, and the confidence is
+// its IEEE 754 single's bits. NOTE: histories hold these values; never change the encoding.
+std::int64_t checksum(const Record& record);
+
+// As above, of
+//   encoding := upload_digest(32 bytes) media_type
+// The bytes themselves are held by the digest.
+std::int64_t checksum(const Sha256& upload_digest, std::string_view media_type);
+
+// The ids of the records of a time: an id is made when its upload has arrived, or within the second after it.
+// A record for which that does not hold has gone astray: its clock was set back.
+bool is_astray(const Record& record);
+Uuid first_id(Timestamp from);       // of all records with time >= from, but for those astray
+Uuid past_last_id(Timestamp until);  // greater than the ids of all records with time < until, likewise
+
+// `record` and `upload` must live until the statement is reset.
+void bind_record(Statement& statement, const Record& record, std::int64_t checksum);
+void bind_upload(Statement& statement, std::int64_t seq, const Sha256& digest, const Upload& upload);
+
+// Read the current row; its first columns are the record's, an upload's start at `column`.
+// Errors: corrupt (the checksum does not fit), naming the record.
+Result<Record> read_record(const Statement& statement);
+Result<Upload> read_upload(const Statement& statement, const Record& record, int column);
+
+}  // namespace espy::store

@@ -1,0 +1,170 @@
+#include "store/schema.h"
+
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "base/format.h"
+
+extern "C" {
+extern const unsigned char espy_embedded_store_migration_1[];
+extern const unsigned char espy_embedded_store_migration_1_end[];
+extern const unsigned char espy_embedded_store_migration_2[];
+extern const unsigned char espy_embedded_store_migration_2_end[];
+}
+
+namespace espy::store {
+namespace {
+
+constexpr std::int64_t kApplicationId = 0x65737079;  // "espy"
+
+std::string embedded(const unsigned char* begin, const unsigned char* end) {
+  return {reinterpret_cast<const char*>(begin), reinterpret_cast<const char*>(end)};
+}
+
+std::array<std::string, kSchemaVersion> migrations() {
+  return {embedded(espy_embedded_store_migration_1, espy_embedded_store_migration_1_end),
+          embedded(espy_embedded_store_migration_2, espy_embedded_store_migration_2_end)};
+}
+
+Result<std::int64_t> integer(Connection& connection, const std::string& sql) {
+  const Result<std::string> text = connection.value(sql, "read");
+  if (!text) return text.error();
+  std::int64_t number = 0;
+  std::from_chars(text->data(), text->data() + text->size(), number);
+  return number;
+}
+
+// Returns the schema's version, 0 for a database that is still empty. Writes nothing: the file may be
+// someone else's.
+Result<std::int64_t> identify(Connection& connection) {
+  const Result<std::int64_t> application = integer(connection, "PRAGMA application_id");
+  if (!application) return application.error();
+  const Result<std::int64_t> version = integer(connection, "PRAGMA user_version");
+  if (!version) return version.error();
+  const Result<std::int64_t> objects = integer(connection, "SELECT count(*) FROM sqlite_schema");
+  if (!objects) return objects.error();
+
+  const bool empty = *application == 0 && *version == 0 && *objects == 0;
+  if (!empty && *application != kApplicationId) {
+    return Error{ErrorCode::corrupt, format("{} is not an espy store: its application id is {}, not {}",
+                                            connection.path(), *application, kApplicationId)};
+  }
+  if (*version > kSchemaVersion) {
+    return Error{ErrorCode::corrupt,
+                 format("store {} was made by a newer espy: its schema is version {}, this program knows {}",
+                        connection.path(), *version, kSchemaVersion)};
+  }
+  return *version;
+}
+
+Result<void> migrate(Connection& connection, std::int64_t from, std::int64_t to) {
+  const auto scripts = migrations();
+  for (std::int64_t version = from + 1; version <= to; ++version) {
+    const std::string script =
+        format("BEGIN IMMEDIATE;\n{}\nPRAGMA application_id={};\nPRAGMA user_version={};\nCOMMIT;",
+               scripts[static_cast<size_t>(version - 1)], kApplicationId, version);
+    const Result<void> migrated = connection.execute(script, format("bring to schema version {}", version));
+    if (!migrated) return migrated;
+  }
+  return {};
+}
+
+// A setting that SQLite does not take, it passes over in silence.
+Result<void> require(Connection& connection, const std::string& setting, std::string_view wanted) {
+  const Result<std::string> found = connection.value("PRAGMA " + setting, "read");
+  if (!found) return found.error();
+  if (*found != wanted) {
+    return Error{ErrorCode::unavailable, format("store {} cannot be kept durable: {} is {}, must be {}",
+                                                connection.path(), setting, *found, wanted)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path, std::int64_t version) {
+  Result<std::unique_ptr<Connection>> opened =
+      Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (!opened) return opened;
+  Connection& connection = **opened;
+  sqlite3_busy_timeout(connection.get(), kBusyMilliseconds);
+
+  const Result<std::int64_t> found = identify(connection);
+  if (!found) return found.error();
+  // SQLite falls back to reading when the file's mode forbids writing.
+  if (sqlite3_db_readonly(connection.get(), "main") != 0) {
+    return Error{ErrorCode::unavailable, format("store {} cannot be written: its file is read only", path)};
+  }
+
+  // Pages of 8 KiB hold eight records: more rows a second and fewer bytes a row than 4 KiB (measured:
+  // writer.cc). Both settings work only before the first table.
+  if (*found == 0) {
+    const Result<void> shaped =
+        connection.execute("PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL;", "create");
+    if (!shaped) return shaped.error();
+  }
+  const Result<void> set = connection.execute(
+      "PRAGMA journal_mode=WAL;"
+      "PRAGMA synchronous=FULL;"  // fsync of the log at each commit
+      "PRAGMA wal_autocheckpoint=0;"
+      "PRAGMA journal_size_limit=67108864;"
+      "PRAGMA foreign_keys=ON;"
+      "PRAGMA trusted_schema=OFF;"
+      "PRAGMA cache_size=-16384;"
+      "PRAGMA mmap_size=0;",  // a read error must be an error, not SIGBUS
+      "set up");
+  if (!set) return set.error();
+  if (Result<void> taken = require(connection, "journal_mode", "wal"); !taken)
+    return std::move(taken).error();
+  if (Result<void> taken = require(connection, "synchronous", "2"); !taken) return std::move(taken).error();
+
+  const Result<void> migrated = migrate(connection, *found, version);
+  if (!migrated) return migrated.error();
+
+  // After a failed fsync the system may forget that a page of the log is not on the disk, and what is
+  // committed behind such a page would be lost with it. So the log is moved into the database and starts
+  // anew.
+  const int status =
+      sqlite3_wal_checkpoint_v2(connection.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  if (status != SQLITE_OK) return connection.error("recover");
+  return opened;
+}
+
+Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::status(path, error).type() == std::filesystem::file_type::not_found) {
+    return Error{ErrorCode::not_found, format("there is no store {}", path)};
+  }
+  Result<std::unique_ptr<Connection>> opened = Connection::open(path, SQLITE_OPEN_READONLY);
+  if (!opened) return opened;
+  Connection& connection = **opened;
+  sqlite3_busy_timeout(connection.get(), kBusyMilliseconds);
+  sqlite3_db_config(connection.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+
+  const Result<std::int64_t> version = identify(connection);
+  if (!version) return version.error();
+  if (*version < kSchemaVersion) {
+    return Error{ErrorCode::unavailable,
+                 format("store {} has schema version {}, needs {}: open it once for writing", path, *version,
+                        kSchemaVersion)};
+  }
+  const Result<void> set = connection.execute(
+      "PRAGMA wal_autocheckpoint=0; PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;",
+      "set up");
+  if (!set) return set.error();
+  return opened;
+}
+
+Result<std::unique_ptr<Connection>> open_in_memory() {
+  Result<std::unique_ptr<Connection>> opened =
+      Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (!opened) return opened;
+  const Result<void> migrated = migrate(**opened, 0, kSchemaVersion);
+  if (!migrated) return migrated.error();
+  return opened;
+}
+
+}  // namespace espy::store

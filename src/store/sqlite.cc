@@ -1,0 +1,107 @@
+#include "store/sqlite.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/format.h"
+
+namespace espy::store {
+
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, int flags) {
+  sqlite3* handle = nullptr;
+  const int status = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  // SQLite gives a handle even to a failed open, for the message.
+  std::unique_ptr<Connection> connection(new Connection(handle, path));
+  if (status != SQLITE_OK) return connection->error("open");
+  sqlite3_extended_result_codes(handle, 1);
+  return connection;
+}
+
+Result<void> Connection::execute(const std::string& sql, std::string_view purpose) {
+  if (sqlite3_exec(get(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return error(purpose);
+  return {};
+}
+
+Result<std::string> Connection::value(const std::string& sql, std::string_view purpose) {
+  Result<Statement> statement = Statement::prepare(*this, sql);
+  if (!statement || statement->step() != SQLITE_ROW) return error(purpose);
+  return std::string(statement->text(0));
+}
+
+Error Connection::error(std::string_view purpose) const {
+  const int status = get() == nullptr ? SQLITE_NOMEM : sqlite3_errcode(get());
+  const int kind = status & 0xff;
+  std::string reason = get() == nullptr ? sqlite3_errstr(status) : sqlite3_errmsg(get());
+  if (kind == SQLITE_CANTOPEN || kind == SQLITE_IOERR) {
+    const int system = sqlite3_system_errno(get());
+    if (system != 0) reason += format(": {}", std::strerror(system));
+  }
+  const bool content = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB;
+  return {content ? ErrorCode::corrupt : ErrorCode::unavailable,
+          format("cannot {} store {}: {}", purpose, path_, reason)};
+}
+
+Result<Statement> Statement::prepare(const Connection& connection, std::string_view sql) {
+  sqlite3_stmt* prepared = nullptr;
+  const int status =
+      sqlite3_prepare_v3(connection.get(), sql.data(), static_cast<int>(sql.size()), 0, &prepared, nullptr);
+  if (status != SQLITE_OK) return connection.error("use");
+  Statement statement;
+  statement.statement_.reset(prepared);
+  return statement;
+}
+
+void Statement::bind(int parameter, std::int64_t value) {
+  const int status = sqlite3_bind_int64(statement_.get(), parameter, value);
+  if (status != SQLITE_OK) bind_status_ = status;
+}
+
+void Statement::bind(int parameter, double value) {
+  const int status = sqlite3_bind_double(statement_.get(), parameter, value);
+  if (status != SQLITE_OK) bind_status_ = status;
+}
+
+// A null pointer would bind NULL, which an empty text or blob is not.
+void Statement::bind(int parameter, std::string_view value) {
+  const int status = sqlite3_bind_text64(statement_.get(), parameter, value.empty() ? "" : value.data(),
+                                         value.size(), SQLITE_STATIC, SQLITE_UTF8);
+  if (status != SQLITE_OK) bind_status_ = status;
+}
+
+void Statement::bind(int parameter, std::span<const std::uint8_t> value) {
+  const void* bytes = value.empty() ? static_cast<const void*>("") : value.data();
+  const int status = sqlite3_bind_blob64(statement_.get(), parameter, bytes, value.size(), SQLITE_STATIC);
+  if (status != SQLITE_OK) bind_status_ = status;
+}
+
+int Statement::step() {
+  if (bind_status_ != SQLITE_OK) return std::exchange(bind_status_, SQLITE_OK);
+  return sqlite3_step(statement_.get());
+}
+
+void Statement::reset() { sqlite3_reset(statement_.get()); }
+
+int Statement::run() {
+  const int status = step();
+  reset();
+  return status == SQLITE_DONE ? SQLITE_OK : status;
+}
+
+std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+
+double Statement::real(int column) const { return sqlite3_column_double(statement_.get(), column); }
+
+std::string_view Statement::text(int column) const {
+  const unsigned char* text = sqlite3_column_text(statement_.get(), column);
+  const int size = sqlite3_column_bytes(statement_.get(), column);
+  return text == nullptr ? std::string_view()
+                         : std::string_view(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+}
+
+std::span<const std::uint8_t> Statement::blob(int column) const {
+  const void* bytes = sqlite3_column_blob(statement_.get(), column);
+  const int size = sqlite3_column_bytes(statement_.get(), column);
+  return {static_cast<const std::uint8_t*>(bytes), bytes == nullptr ? 0 : static_cast<size_t>(size)};
+}
+
+}  // namespace espy::store

@@ -1,0 +1,153 @@
+#include "store/store.h"
+
+#include <sqlite3.h>
+
+#include <filesystem>
+#include <future>
+#include <system_error>
+#include <utility>
+
+#include "base/format.h"
+#include "base/log.h"
+#include "store/lock_file.h"
+#include "store/reader.h"
+#include "store/schema.h"
+#include "store/writer.h"
+
+namespace espy::store {
+namespace {
+
+constexpr std::string_view kScheme = "sqlite:";
+constexpr std::string_view kInMemory = ":memory:";
+
+// A history page takes a millisecond or less, so few readers serve many threads.
+constexpr std::size_t kMaxReaders = 4;
+
+class SqliteStore : public Store {
+ public:
+  // `lock` and `writer` are absent when the store is open for reading only, `lock` also in memory.
+  SqliteStore(std::string path, const StoreOptions& options, std::optional<LockFile> lock,
+              std::unique_ptr<Writer> writer, std::unique_ptr<ReaderPool> readers)
+      : path_(std::move(path)),
+        max_kept_upload_bytes_(options.max_kept_upload_bytes),
+        lock_(std::move(lock)),
+        writer_(std::move(writer)),
+        readers_(std::move(readers)) {}
+
+  ~SqliteStore() override {
+    if (writer_) writer_->finish();
+  }
+
+  using Store::append;
+  void append(Record record, Upload upload, Completion done) override {
+    if (!writer_) {
+      done(Error{ErrorCode::unavailable, format("store {} is open for reading only", path_)});
+      return;
+    }
+    writer_->append(std::move(record), std::move(upload), std::move(done));
+  }
+
+  Result<Record> find(const Uuid& id) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.find(id); });
+  }
+
+  Result<Upload> find_upload(const Uuid& id) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.find_upload(id); });
+  }
+
+  bool keeps_upload(std::uint64_t bytes) const override {
+    return bytes > 0 && bytes <= max_kept_upload_bytes_;
+  }
+
+  Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.upload_media_types(ids); });
+  }
+
+  Result<Page> list(const Query& query) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.list(query); });
+  }
+
+  Result<std::optional<Uuid>> newest_id() override {
+    return readers_->with_reader([](Reader& reader) { return reader.newest_id(); });
+  }
+
+ private:
+  const std::string path_;
+  const std::size_t max_kept_upload_bytes_;
+  // Closed from the last to the first: the readers before the writer's connection, the lock at the end.
+  std::optional<LockFile> lock_;
+  std::unique_ptr<Writer> writer_;
+  std::unique_ptr<ReaderPool> readers_;
+};
+
+Result<std::unique_ptr<Store>> open_memory_store(const StoreOptions& options) {
+  if (options.access == Access::read_only) {
+    return Error{ErrorCode::invalid_input,
+                 "a store in memory begins empty, so it cannot be opened for reading only"};
+  }
+  Result<std::unique_ptr<Connection>> opened = open_in_memory();
+  if (!opened) return std::move(opened).error();
+  // Nobody else can see this database, so writer and reader share its one connection.
+  const std::shared_ptr<Connection> connection = *std::move(opened);
+  auto readers = std::make_unique<ReaderPool>(1, [connection] { return Reader::open(connection); });
+  Result<std::unique_ptr<Writer>> writer = Writer::start(connection, options);
+  if (!writer) return std::move(writer).error();
+  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::string(kInMemory), options, std::nullopt,
+                                                              *std::move(writer), std::move(readers)));
+}
+
+Result<std::unique_ptr<Store>> open_file_store(const std::string& path, const StoreOptions& options) {
+  std::optional<LockFile> lock;
+  std::unique_ptr<Writer> writer;
+  if (options.access == Access::read_write) {
+    Result<LockFile> taken = LockFile::take(path);
+    if (!taken) return std::move(taken).error();
+    lock.emplace(*std::move(taken));
+    Result<std::unique_ptr<Connection>> opened = open_for_writing(path);
+    if (!opened) return std::move(opened).error();
+    Result<std::unique_ptr<Writer>> started = Writer::start(*std::move(opened), options);
+    if (!started) return std::move(started).error();
+    writer = *std::move(started);
+  }
+  auto readers = std::make_unique<ReaderPool>(kMaxReaders, [path]() -> Result<std::unique_ptr<Reader>> {
+    Result<std::unique_ptr<Connection>> opened = open_for_reading(path);
+    if (!opened) return std::move(opened).error();
+    return Reader::open(*std::move(opened));
+  });
+  auto store =
+      std::make_unique<SqliteStore>(path, options, std::move(lock), std::move(writer), std::move(readers));
+  // The first reader is opened here, so that what is wrong with the file is said now.
+  const Result<std::optional<Uuid>> newest = store->newest_id();
+  if (!newest) return newest.error();
+  log::debug(format("store {} is open (SQLite {})", path, sqlite3_libversion()));
+  return std::unique_ptr<Store>(std::move(store));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::open(std::string_view url, const StoreOptions& options) {
+  if (!url.starts_with(kScheme) || url.size() == kScheme.size()) {
+    return Error{ErrorCode::invalid_input,
+                 format("store url is '{}', must be sqlite:PATH or sqlite::memory:", url)};
+  }
+  const std::string_view name = url.substr(kScheme.size());
+  if (name == kInMemory) return open_memory_store(options);
+
+  // One store has one name, whichever links lead to it: the lock stands beside that.
+  std::error_code error;
+  const std::filesystem::path path =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(name, error), error);
+  if (error) return Error{ErrorCode::unavailable, format("cannot open store {}: {}", name, error.message())};
+  return open_file_store(path.string(), options);
+}
+
+Result<void> Store::append(Record record, Upload upload) {
+  // Shared: the writer's thread may still be inside set_value when this one has its answer.
+  const auto outcome = std::make_shared<std::promise<Result<void>>>();
+  std::future<Result<void>> answer = outcome->get_future();
+  append(std::move(record), std::move(upload),
+         [outcome](Result<void> result) { outcome->set_value(std::move(result)); });
+  return answer.get();
+}
+
+}  // namespace espy::store

@@ -1,0 +1,258 @@
+#include "store/writer.h"
+
+#include <cassert>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "base/format.h"
+#include "base/log.h"
+#include "store/row.h"
+#include "store/schema.h"
+
+namespace espy::store {
+namespace {
+
+// Bounds of one commit: enough rows that the fsync is a small part of its time, few enough that nobody waits
+// long for the others' rows.
+constexpr std::size_t kGroupRows = 1024;
+constexpr std::size_t kGroupBytes = std::size_t{8} << 20;
+
+// Frames of the write-ahead log (32 MiB) between two checkpoints: a checkpoint holds up the commits behind it
+// for tens of milliseconds, so not often; a long log slows the next start, so not too seldom.
+constexpr int kCheckpointFrames = 4000;
+constexpr int kTruncateFrames = 8192;  // 64 MiB
+constexpr int kTruncatePatienceMilliseconds = 20;
+constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
+
+}  // namespace
+
+Result<std::unique_ptr<Writer>> Writer::start(std::shared_ptr<Connection> connection,
+                                              const StoreOptions& options) {
+  std::unique_ptr<Writer> writer(new Writer(std::move(connection), options));
+  const Result<void> prepared = writer->prepare_statements();
+  if (!prepared) return prepared.error();
+  writer->thread_ = std::thread([self = writer.get()] { self->run(); });
+  return writer;
+}
+
+Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& options)
+    : options_(options), path_(connection->path()), connection_(std::move(connection)) {}
+
+void Writer::finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<void> Writer::prepare_statements() {
+  const std::pair<Statement*, std::string> statements[] = {
+      {&begin_, "BEGIN IMMEDIATE"},
+      // Not INSERT OR IGNORE, which would pass over a broken constraint as well.
+      {&insert_record_,
+       format("INSERT INTO record ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
+              "?15) ON CONFLICT (id) DO NOTHING",
+              kRecordColumns)},
+      {&insert_upload_, format("INSERT INTO upload ({}) VALUES (?1, ?2, ?3, ?4)", kUploadColumns)},
+      {&commit_, "COMMIT"},
+      {&rollback_, "ROLLBACK"},
+  };
+  for (const auto& [statement, sql] : statements) {
+    Result<Statement> prepared = Statement::prepare(*connection_, sql);
+    if (!prepared) return std::move(prepared).error();
+    *statement = *std::move(prepared);
+  }
+  log_frames_ = 0;
+  checkpointed_at_ = 0;
+  sqlite3_wal_hook(
+      connection_->get(),
+      [](void* writer, sqlite3*, const char*, int frames) {
+        auto& self = *static_cast<Writer*>(writer);
+        if (frames < self.log_frames_) self.checkpointed_at_ = 0;  // the log has begun anew
+        self.log_frames_ = frames;
+        return SQLITE_OK;
+      },
+      this);
+  return {};
+}
+
+void Writer::append(Record record, Upload upload, Store::Completion done) {
+  assert(done);
+  if (upload.bytes.size() > options_.max_kept_upload_bytes) upload = {};
+  Pending pending{std::move(record), std::move(upload), std::move(done), 0, 0};
+  // Here, on the caller's thread: there are many of those and one writer.
+  pending.checksum = checksum(pending.record);
+  pending.bytes = sizeof(Pending) + pending.record.model.size() + pending.record.model_version.size() +
+                  pending.record.file_name.size() + pending.record.class_name.size() +
+                  pending.upload.media_type.size() + pending.upload.bytes.size();
+  Result<void> accepted = enqueue(pending);
+  if (accepted) {
+    wake_.notify_one();
+  } else {
+    pending.done(std::move(accepted));
+  }
+}
+
+Result<void> Writer::enqueue(Pending& pending) {
+  // SQLite keeps a NaN as NULL, which the table refuses, and with it the whole group.
+  if (!std::isfinite(pending.record.confidence)) {
+    return Error{ErrorCode::invalid_input, format("the confidence of record {} is {}, must be a number",
+                                                  to_string(pending.record.id), pending.record.confidence)};
+  }
+  const std::lock_guard lock(mutex_);
+  if (closing_) {
+    return Error{ErrorCode::unavailable, format("store {} is being closed", path_)};
+  }
+  if (waiting_rows_ >= options_.max_pending_records) {
+    return Error{ErrorCode::unavailable, format("{} records wait for the disk, limit is {}", waiting_rows_,
+                                                options_.max_pending_records)};
+  }
+  if (waiting_bytes_ + pending.bytes > options_.max_pending_bytes) {
+    return Error{ErrorCode::unavailable, format("{} bytes wait for the disk and {} more came, limit is {}",
+                                                waiting_bytes_, pending.bytes, options_.max_pending_bytes)};
+  }
+  ++waiting_rows_;
+  waiting_bytes_ += pending.bytes;
+  queue_.push_back(std::move(pending));
+  return {};
+}
+
+void Writer::run() {
+  std::deque<Pending> batch;
+  while (wait_for_work(batch)) {
+    while (!batch.empty()) {
+      write_group(batch);
+      checkpoint_when_due();
+    }
+  }
+}
+
+// Returns false when the store is closed and nothing is left to do.
+bool Writer::wait_for_work(std::deque<Pending>& batch) {
+  const auto has_work = [&] { return !queue_.empty() || closing_; };
+  std::unique_lock lock(mutex_);
+  if (log_frames_ > checkpointed_at_ && !wake_.wait_for(lock, kIdleBeforeCheckpoint, has_work)) {
+    lock.unlock();
+    checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+    lock.lock();
+  }
+  wake_.wait(lock, has_work);
+  batch.swap(queue_);
+  return !batch.empty();
+}
+
+// Commits and answers the first records of the batch.
+void Writer::write_group(std::deque<Pending>& batch) {
+  std::size_t rows = 0;
+  std::size_t bytes = 0;
+  while (rows < batch.size() && rows < kGroupRows &&
+         (rows == 0 || bytes + batch[rows].bytes <= kGroupBytes)) {
+    bytes += batch[rows].bytes;
+    ++rows;
+  }
+
+  Result<void> outcome;
+  if (broken_) outcome = recover();
+  if (outcome) outcome = commit(batch, rows);
+  if (outcome) last_stored_ = batch[rows - 1].record.id;
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_rows_ -= rows;
+    waiting_bytes_ -= bytes;
+  }
+  for (; rows > 0; --rows) {
+    batch.front().done(outcome);
+    batch.pop_front();
+  }
+}
+
+Result<void> Writer::commit(const std::deque<Pending>& batch, std::size_t rows) {
+  const std::lock_guard lock(connection_->mutex());
+  int status = begin_.run();
+  for (std::size_t i = 0; i < rows && status == SQLITE_OK; ++i) status = insert(batch[i]);
+  if (status == SQLITE_OK) status = commit_.run();
+  if (status == SQLITE_OK) return {};
+  return abandon_commit(status);
+}
+
+int Writer::insert(const Pending& pending) {
+  bind_record(insert_record_, pending.record, pending.checksum);
+  const int status = insert_record_.run();
+  const bool is_new = sqlite3_changes64(connection_->get()) == 1;
+  if (status != SQLITE_OK || !is_new || pending.upload.bytes.empty()) return status;
+  bind_upload(insert_upload_, sqlite3_last_insert_rowid(connection_->get()), pending.record.upload_digest,
+              pending.upload);
+  return insert_upload_.run();
+}
+
+Error Writer::abandon_commit(int status) {
+  Error error = connection_->error("write to");
+  error.code = ErrorCode::unavailable;  // for the caller; whether a file is damaged, the operator is told
+  // Many failures have ended the transaction already.
+  if (sqlite3_get_autocommit(connection_->get()) == 0) rollback_.run();
+  switch (status & 0xff) {
+    case SQLITE_FULL:  // the next group may be smaller, or come when there is room again
+    case SQLITE_BUSY:
+    case SQLITE_NOMEM:
+    case SQLITE_TOOBIG:
+    case SQLITE_CONSTRAINT:
+      break;
+    default:
+      broken_ = true;
+  }
+  log::error(error.message);
+  return error;
+}
+
+// What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
+// has been opened anew, which moves the whole log into the database, and holds what was acknowledged before.
+Result<void> Writer::recover() {
+  for (Statement* statement : {&begin_, &insert_record_, &insert_upload_, &commit_, &rollback_}) {
+    *statement = Statement();
+  }
+  connection_.reset();
+  Result<std::unique_ptr<Connection>> opened = open_for_writing(path_);
+  if (!opened) return Error{ErrorCode::unavailable, std::move(opened).error().message};
+  if (last_stored_) {
+    Result<Statement> find = Statement::prepare(**opened, "SELECT 1 FROM record WHERE id = ?1");
+    if (!find) return std::move(find).error();
+    find->bind(1, last_stored_->bytes);
+    if (find->step() != SQLITE_ROW) {
+      return Error{ErrorCode::unavailable, format("store {} has lost record {}, which was acknowledged",
+                                                  path_, to_string(*last_stored_))};
+    }
+  }
+  connection_ = *std::move(opened);
+  Result<void> prepared = prepare_statements();
+  if (!prepared) return prepared;
+  broken_ = false;
+  log::warning(format("store {} is writable again", path_));
+  return {};
+}
+
+void Writer::checkpoint_when_due() {
+  if (log_frames_ - checkpointed_at_ < kCheckpointFrames) return;
+  checkpoint(log_frames_ > kTruncateFrames ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
+}
+
+void Writer::checkpoint(int mode) {
+  if (broken_) return;
+  const std::lock_guard lock(connection_->mutex());
+  // Only TRUNCATE waits for readers; appends wait behind it, so it gives up soon and comes again.
+  sqlite3_busy_timeout(connection_->get(), kTruncatePatienceMilliseconds);
+  const int status = sqlite3_wal_checkpoint_v2(connection_->get(), nullptr, mode, nullptr, nullptr);
+  sqlite3_busy_timeout(connection_->get(), kBusyMilliseconds);
+  if (status == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE) log_frames_ = 0;
+  checkpointed_at_ = log_frames_;
+  if (status == SQLITE_OK || (status & 0xff) == SQLITE_BUSY) return;
+  // The log still holds everything. A full disk may get room again; of anything else, recover().
+  log::error(connection_->error("checkpoint").message);
+  broken_ = (status & 0xff) != SQLITE_FULL;
+}
+
+}  // namespace espy::store

@@ -1,0 +1,88 @@
+// The one thread that writes: group commit without a timer. It takes whatever has queued, commits it as one
+// transaction, and answers; what queues in the meantime shares the next commit.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/result.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+
+namespace espy::store {
+
+class Writer {
+ public:
+  // Takes over a connection that is open for writing; its path is ":memory:" or the store's file.
+  static Result<std::unique_ptr<Writer>> start(std::shared_ptr<Connection> connection,
+                                               const StoreOptions& options);
+
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  ~Writer() { finish(); }
+
+  // Refuses what comes after the call, and returns when what came before is committed and answered. The
+  // connection stays open.
+  void finish();
+
+  // As Store::append. Threads: any.
+  void append(Record record, Upload upload, Store::Completion done);
+
+ private:
+  struct Pending {
+    Record record;
+    Upload upload;  // empty when it is not kept
+    Store::Completion done;
+    std::int64_t checksum;
+    std::size_t bytes;
+  };
+
+  Writer(std::shared_ptr<Connection> connection, const StoreOptions& options);
+
+  // Counts and queues the record, or returns why it is refused.
+  Result<void> enqueue(Pending& pending);
+
+  // The rest runs on the writer's thread (the first one, before there is one).
+  Result<void> prepare_statements();
+  void run();
+  bool wait_for_work(std::deque<Pending>& batch);
+  void write_group(std::deque<Pending>& batch);
+  Result<void> commit(const std::deque<Pending>& batch, std::size_t rows);
+  int insert(const Pending& pending);
+  Error abandon_commit(int status);
+  Result<void> recover();
+  void checkpoint_when_due();
+  void checkpoint(int mode);
+
+  const StoreOptions options_;
+  const std::string path_;
+
+  std::mutex mutex_;  // guards the queue
+  std::condition_variable wake_;
+  std::deque<Pending> queue_;
+  std::size_t waiting_rows_ = 0;  // queued, or in the group that is being committed
+  std::size_t waiting_bytes_ = 0;
+  bool closing_ = false;
+
+  // The writer's thread's own.
+  std::shared_ptr<Connection> connection_;  // outlives its statements
+  Statement begin_;
+  Statement insert_record_;
+  Statement insert_upload_;
+  Statement commit_;
+  Statement rollback_;
+  bool broken_ = false;  // a write failed in a way that leaves in doubt what the disk holds
+  std::optional<Uuid> last_stored_;
+  int log_frames_ = 0;       // in the write-ahead log
+  int checkpointed_at_ = 0;  // its frames when the last checkpoint was tried
+
+  std::thread thread_;
+};
+
+}  // namespace espy::store
