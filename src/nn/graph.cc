@@ -26,7 +26,7 @@ memory::desc any_layout(const memory::dims& sizes) {
 
 memory::dims sizes_of(const memory& memory) { return memory.get_desc().dims(); }
 
-// Returns whether nothing but the sizes matters before the input is flattened: then it may come flat.
+// Returns whether no layer needs the input's sizes before it is flattened: then the graph takes it flat.
 bool starts_flat(const Architecture& architecture) {
   const auto layer =
       std::find_if(architecture.layers.begin(), architecture.layers.end(), [](const Layer& candidate) {
@@ -81,12 +81,7 @@ struct DensePrimitives {
   using BackwardWeights = dnnl::inner_product_backward_weights;
   static constexpr const char* kName = "dense";
 
-  // A source that was flattened is still [samples, C, H, W] here, and in whatever order suits oneDNN: it takes
-  // the weights as [outputs, C, H, W] in the same order.
-  memory::dims weights_sizes(memory::dims source, int outputs) const {
-    source[0] = outputs;
-    return source;
-  }
+  memory::dims weights_sizes(const memory::dims& source, int outputs) const { return {outputs, source[1]}; }
   memory::dims destination_sizes(const memory::dims& source, int outputs) const {
     return {source[0], outputs};
   }
@@ -132,18 +127,26 @@ struct ReluLayer {
   memory destination;
 };
 
+struct FlattenLayer {
+  memory::dims source_sizes;
+};
+
 struct DropoutLayer {
   memory factors;
 };
 
 using BuiltLayer = std::variant<WeightedLayer<ConvolutionPrimitives>, WeightedLayer<DensePrimitives>,
-                                PoolLayer, ReluLayer, DropoutLayer>;
-
-std::uint64_t extend_key(std::uint64_t key, std::uint64_t part) {
-  return mix(key + kGoldenGamma * (part + 1));
-}
+                                PoolLayer, ReluLayer, FlattenLayer, DropoutLayer>;
 
 }  // namespace
+
+std::uint64_t dropout_key(const Pass& pass, std::size_t layer, int sample) {
+  std::uint64_t key = mix(pass.seed);
+  for (const std::uint64_t part : {pass.step, std::uint64_t{layer}, static_cast<std::uint64_t>(sample)}) {
+    key = mix(key + kGoldenGamma * (part + 1));
+  }
+  return key;
+}
 
 class GraphBuilder {
  public:
@@ -207,7 +210,7 @@ class GraphBuilder {
       parameters_.lay_out(built.weights, built.backward_weights.diff_weights_desc());
     }
     add_primitive<typename Primitives::Forward>(
-        graph_.forward_, "forward", built.forward,
+        graph_.forward_, std::string(Primitives::kName) + " forward", built.forward,
         {{DNNL_ARG_SRC, built.source},
          {DNNL_ARG_WEIGHTS, parameters_.in_layout(built.weights, built.forward.weights_desc())},
          {DNNL_ARG_BIAS, parameters_.in_layout(built.weights + 1, bias)},
@@ -243,13 +246,20 @@ class GraphBuilder {
   void add_forward(const Relu&) {
     const memory source = activation_;
     const memory destination = zeroed_memory(source.get_desc());
-    graph_.forward_.push_back([source, destination](const Pass&) { relu(floats(source), floats(destination)); });
+    graph_.forward_.push_back(
+        [source, destination](const Pass&) { relu(floats(source), floats(destination)); });
     activation_ = destination;
     built_.push_back(ReluLayer{destination});
   }
 
-  // The order of the values stays what it is: the dense layer that follows takes its weights in that order.
-  void add_forward(const Flatten&) {}
+  // oneDNN could multiply [samples, C, H, W] as it is, but has its fastest kernels for [samples, C * H * W].
+  void add_forward(const Flatten&) {
+    const memory::dims sizes = sizes_of(activation_);
+    if (sizes.size() == 2) return;
+    const memory source = in_layout(graph_.forward_, activation_, row_major(sizes));
+    activation_ = view(source, {sizes[0], sizes[1] * sizes[2] * sizes[3]});
+    built_.push_back(FlattenLayer{sizes});
+  }
 
   void add_forward(const Dropout& dropout) {
     if (purpose_ == Purpose::inference) return;
@@ -261,11 +271,10 @@ class GraphBuilder {
     const std::size_t layer = layer_;
     const auto samples = static_cast<std::size_t>(graph_.samples_);
     graph_.forward_.push_back([=](const Pass& pass) {
-      const std::uint64_t pass_key = extend_key(extend_key(mix(pass.seed), pass.step), layer);
       const std::span<float> all = floats(factors);
       const std::size_t units = all.size() / samples;
       for (std::size_t i = 0; i < samples; ++i) {
-        draw_dropout(extend_key(pass_key, static_cast<std::uint64_t>(pass.first_sample) + i), probability,
+        draw_dropout(dropout_key(pass, layer, pass.first_sample + static_cast<int>(i)), probability,
                      all.subspan(i * units, units));
       }
       multiply(floats(source), all, floats(destination));
@@ -286,7 +295,7 @@ class GraphBuilder {
       graph_.gradients_[static_cast<std::size_t>(i)] = zeroed_memory(parameters_.master(i).get_desc());
     }
     add_primitive<typename Primitives::BackwardWeights>(
-        graph_.backward_, "backward weights", weights,
+        graph_.backward_, std::string(Primitives::kName) + " backward weights", weights,
         {{DNNL_ARG_SRC, in_layout(graph_.backward_, built.source, weights.src_desc())},
          {DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, weights.diff_dst_desc())},
          {DNNL_ARG_DIFF_WEIGHTS, graph_.gradients_[static_cast<std::size_t>(built.weights)]},
@@ -303,7 +312,7 @@ class GraphBuilder {
         portable_attributes(), cpu(), built.forward);
     const memory source_gradient = zeroed_memory(data.diff_src_desc());
     add_primitive<typename Primitives::BackwardData>(
-        graph_.backward_, "backward data", data,
+        graph_.backward_, std::string(Primitives::kName) + " backward data", data,
         {{DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, data.diff_dst_desc())},
          {DNNL_ARG_WEIGHTS, parameters_.in_layout(built.weights, data.weights_desc())},
          {DNNL_ARG_DIFF_SRC, source_gradient}});
@@ -329,6 +338,11 @@ class GraphBuilder {
 
   void add_backward(const ReluLayer& built) { mask_gradient(built.destination); }
 
+  void add_backward(const FlattenLayer& built) {
+    const memory source = in_layout(graph_.backward_, gradient_, row_major(sizes_of(gradient_)));
+    gradient_ = view(source, built.source_sizes);
+  }
+
   void add_backward(const DropoutLayer& built) {
     const memory source = in_layout(graph_.backward_, gradient_, built.factors.get_desc());
     const memory destination = zeroed_memory(source.get_desc());
@@ -346,8 +360,14 @@ class GraphBuilder {
     gradient_ = gradient;
   }
 
-  // Returns the values in this layout: the same memory when it has it, else one that is filled at this point of
-  // the operations. Two users of one conversion share it.
+  // Returns the same row-major values with other sizes.
+  memory view(const memory& values, const memory::dims& sizes) {
+    graph_.memories_.push_back(values);
+    return {row_major(sizes), cpu(), values.get_data_handle()};
+  }
+
+  // Returns the values in this layout: the same memory when it has it, else one that is filled at this point
+  // of the operations. Two users of one conversion share it.
   memory in_layout(Operations& operations, const memory& from, const memory::desc& layout) {
     if (from.get_desc() == layout) return from;
     for (const auto& [source, converted] : conversions_) {
@@ -424,8 +444,8 @@ void Graph::run(const std::vector<Operation>& operations, const Pass& pass) {
   const Overloaded execute{
       [this](const PrimitiveCall& call) {
         [[maybe_unused]] const dnnl_status_t status =
-            dnnl_primitive_execute(call.primitive.get(), stream_.get(), static_cast<int>(call.arguments.size()),
-                                   call.arguments.data());
+            dnnl_primitive_execute(call.primitive.get(), stream_.get(),
+                                   static_cast<int>(call.arguments.size()), call.arguments.data());
         assert(status == dnnl_success);
       },
       [&pass](const KernelCall& kernel) { kernel(pass); },

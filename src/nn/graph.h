@@ -2,6 +2,7 @@
 // their memory.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -24,6 +25,10 @@ struct Pass {
   std::uint64_t step = 0;
   int first_sample = 0;  // index in the batch of the graph's first sample
 };
+
+// Returns the key of the random numbers that drop the units of one sample behind one layer: it names the
+// sample by its index in the batch, so it does not matter which thread computes it.
+std::uint64_t dropout_key(const Pass& pass, std::size_t layer, int sample);
 
 // Errors: dnnl::error from the constructor, nothing afterwards.
 // Threads: one at a time, any one under a ComputeMode.

@@ -18,8 +18,8 @@ void relu(std::span<const float> input, std::span<float> output);
 // Keeps the gradient where the output of the relu was above zero, and clears it elsewhere.
 void relu_backward(std::span<const float> output, std::span<float> gradient);
 
-// Fills `factors` with 0, as often as `probability` says, and 1 / (1 - probability) elsewhere. Element i depends
-// on `key`, `probability` and i alone.
+// Fills `factors` with 0, as often as `probability` says, and 1 / (1 - probability) elsewhere. Element i
+// depends on `key`, `probability` and i alone.
 void draw_dropout(std::uint64_t key, float probability, std::span<float> factors);
 
 // weights -= learning_rate * gradient.
@@ -43,8 +43,8 @@ struct SampleLoss {
   bool correct;
 };
 
-// Cross-entropy of softmax(logits) against the label, in nats; never overflows. `gradient` becomes `scale` times
-// the derivative by the logits.
+// Cross-entropy of softmax(logits) against the label, in nats; never overflows. `gradient` becomes `scale`
+// times the derivative by the logits.
 SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float scale,
                                  std::span<float> gradient);
 

@@ -17,8 +17,8 @@ namespace {
 // The batch sizes with a graph of their own; any other count is made up of these.
 constexpr std::array kSizes = {1, 4, 16, 64};
 
-// Returns the index of the size to compute next: the largest that fits, or a larger one that gets more than half
-// full.
+// Returns the index of the size to compute next: the largest that fits, or a larger one that gets more than
+// half full.
 std::size_t choose_size(int count) {
   std::size_t index = 0;
   while (index + 1 < kSizes.size() && 2 * count > kSizes[index + 1]) ++index;

@@ -20,26 +20,28 @@ namespace {
 constexpr std::size_t kGroupRows = 1024;
 constexpr std::size_t kGroupBytes = std::size_t{8} << 20;
 
-// Frames of the write-ahead log (32 MiB) between two checkpoints: a checkpoint holds up the commits behind it
-// for tens of milliseconds, so not often; a long log slows the next start, so not too seldom.
-constexpr int kCheckpointFrames = 4000;
-constexpr int kTruncateFrames = 8192;  // 64 MiB
+// The log is emptied, not only copied, when it exceeds so many checkpoints' worth (64 MiB): readers have kept
+// it from beginning anew.
+constexpr int kTruncateCheckpoints = 2;
 constexpr int kTruncatePatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 
 }  // namespace
 
 Result<std::unique_ptr<Writer>> Writer::start(std::shared_ptr<Connection> connection,
-                                              const StoreOptions& options) {
-  std::unique_ptr<Writer> writer(new Writer(std::move(connection), options));
+                                              const StoreOptions& options, int checkpoint_frames) {
+  std::unique_ptr<Writer> writer(new Writer(std::move(connection), options, checkpoint_frames));
   const Result<void> prepared = writer->prepare_statements();
   if (!prepared) return prepared.error();
   writer->thread_ = std::thread([self = writer.get()] { self->run(); });
   return writer;
 }
 
-Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& options)
-    : options_(options), path_(connection->path()), connection_(std::move(connection)) {}
+Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames)
+    : options_(options),
+      path_(connection->path()),
+      checkpoint_frames_(checkpoint_frames),
+      connection_(std::move(connection)) {}
 
 void Writer::finish() {
   {
@@ -236,8 +238,9 @@ Result<void> Writer::recover() {
 }
 
 void Writer::checkpoint_when_due() {
-  if (log_frames_ - checkpointed_at_ < kCheckpointFrames) return;
-  checkpoint(log_frames_ > kTruncateFrames ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
+  if (log_frames_ - checkpointed_at_ < checkpoint_frames_) return;
+  checkpoint(log_frames_ > kTruncateCheckpoints * checkpoint_frames_ ? SQLITE_CHECKPOINT_TRUNCATE
+                                                                     : SQLITE_CHECKPOINT_PASSIVE);
 }
 
 void Writer::checkpoint(int mode) {

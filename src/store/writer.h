@@ -16,11 +16,17 @@
 
 namespace espy::store {
 
+// Frames of the write-ahead log (pages of 8 KiB, so 32 MiB in all) between two checkpoints. A checkpoint
+// holds up the commits behind it for tens of milliseconds, so not often; a long log slows the next start, so
+// not too seldom.
+inline constexpr int kCheckpointFrames = 4000;
+
 class Writer {
  public:
   // Takes over a connection that is open for writing; its path is ":memory:" or the store's file.
   static Result<std::unique_ptr<Writer>> start(std::shared_ptr<Connection> connection,
-                                               const StoreOptions& options);
+                                               const StoreOptions& options,
+                                               int checkpoint_frames = kCheckpointFrames);
 
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -43,7 +49,7 @@ class Writer {
     std::size_t bytes;
   };
 
-  Writer(std::shared_ptr<Connection> connection, const StoreOptions& options);
+  Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames);
 
   // Counts and queues the record, or returns why it is refused.
   Result<void> enqueue(Pending& pending);
@@ -62,6 +68,7 @@ class Writer {
 
   const StoreOptions options_;
   const std::string path_;
+  const int checkpoint_frames_;
 
   std::mutex mutex_;  // guards the queue
   std::condition_variable wake_;
