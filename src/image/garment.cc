@@ -37,6 +37,17 @@ void negate(GrayImage& picture) {
   for (std::uint8_t& shade : picture.pixels) shade = static_cast<std::uint8_t>(255 - shade);
 }
 
+// Whether there is too little contrast to show anything.
+bool is_uniform(const GrayImage& picture) {
+  std::uint8_t least = 255;
+  std::uint8_t most = 0;
+  for (const std::uint8_t shade : picture.pixels) {
+    least = std::min(least, shade);
+    most = std::max(most, shade);
+  }
+  return most - least < kLeastContrast;
+}
+
 // Makes the background 0 and stretches what is lighter; what is darker than the background cannot be shown.
 void clear_background(GrayImage& picture) {
   const int background = corner_shade(picture);
@@ -127,6 +138,7 @@ Input prepare_garment(const GrayImage& picture) {
     garment = fit(trimmed, kInputSide);
     // A garment that fills the corners would pass for a light background; a margin keeps it what it is.
     if (is_background_light(garment)) garment = fit(trimmed, kInputSide - 2);
+    if (is_uniform(garment)) return {};
   }
   Input input;
   std::copy(garment.pixels.begin(), garment.pixels.end(), input.begin());

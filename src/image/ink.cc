@@ -36,6 +36,11 @@ constexpr double kSpeckShare = 0.002;
 // ... the picture is full of so small ones: then compared with the largest.
 constexpr int kSpeckOfLargest = 8;
 
+// The ink reaches as far as pixels of which it covers at least half. Measured on MNIST, enlarged tenfold and
+// brought back: the mean difference of a pixel is 3.4 (nearest neighbour) and 7.1 (bilinear) of 255; with a
+// box around every pixel that has any ink 2.7 and 8.3.
+constexpr int kHalfCovered = 128;
+
 // Ink that spans this share of the shorter side is enough to do without what touches the border.
 constexpr int kShareOfDigit = 8;
 
@@ -46,8 +51,13 @@ std::size_t index(int x, int y, int width) {
 }
 
 Histogram histogram_of(const std::vector<std::uint8_t>& shades) {
-  Histogram histogram = {};
-  for (const std::uint8_t shade : shades) ++histogram[shade];
+  // Paper is the same shade again and again; four counters in turn do not wait for each other.
+  std::array<Histogram, 4> parts = {};
+  for (std::size_t i = 0; i < shades.size(); ++i) ++parts[i % 4][shades[i]];
+  Histogram histogram;
+  for (std::size_t shade = 0; shade < 256; ++shade) {
+    histogram[shade] = parts[0][shade] + parts[1][shade] + parts[2][shade] + parts[3][shade];
+  }
   return histogram;
 }
 
@@ -148,28 +158,43 @@ float mean_of(const std::vector<float>& values) {
 float least_of(const std::vector<float>& values) { return *std::min_element(values.begin(), values.end()); }
 float most_of(const std::vector<float>& values) { return *std::max_element(values.begin(), values.end()); }
 
+// Between which two cells' middles a pixel lies, and how near to the second.
+struct Between {
+  std::size_t first;
+  std::size_t second;
+  float share;
+};
+
+std::vector<Between> positions(int pixels, int cell, int cells) {
+  std::vector<Between> found;
+  found.reserve(static_cast<std::size_t>(pixels));
+  for (int pixel = 0; pixel < pixels; ++pixel) {
+    const float at = std::clamp((static_cast<float>(pixel) + 0.5F) / static_cast<float>(cell) - 0.5F, 0.0F,
+                                static_cast<float>(cells - 1));
+    const int first = static_cast<int>(at);
+    found.push_back({static_cast<std::size_t>(first),
+                     static_cast<std::size_t>(std::min(first + 1, cells - 1)),
+                     at - static_cast<float>(first)});
+  }
+  return found;
+}
+
 // Between the cells' middles values change evenly. Calls visit(pixel index, value) for every pixel.
 template <typename Visit>
 void visit_smooth(const Grid& grid, int width, int height, Visit visit) {
-  const auto position = [&](int pixel, int cells) {
-    const float middle = (static_cast<float>(pixel) + 0.5F) / static_cast<float>(grid.cell) - 0.5F;
-    return std::clamp(middle, 0.0F, static_cast<float>(cells - 1));
-  };
-  std::vector<float> row(static_cast<std::size_t>(grid.width) + 1);
-  for (int y = 0; y < height; ++y) {
-    const float at_y = position(y, grid.height);
-    const int above = static_cast<int>(at_y);
-    const int below = std::min(above + 1, grid.height - 1);
-    const float share_y = at_y - static_cast<float>(above);
-    for (int x = 0; x < grid.width; ++x) {
-      row[static_cast<std::size_t>(x)] = grid.at(x, above) * (1 - share_y) + grid.at(x, below) * share_y;
+  const std::vector<Between> columns = positions(width, grid.cell, grid.width);
+  const std::vector<Between> rows = positions(height, grid.cell, grid.height);
+  const auto stride = static_cast<std::size_t>(grid.width);
+  std::vector<float> line(stride);
+  std::size_t pixel = 0;
+  for (const Between& row : rows) {
+    for (std::size_t x = 0; x < stride; ++x) {
+      const float above = grid.values[row.first * stride + x];
+      line[x] = above + (grid.values[row.second * stride + x] - above) * row.share;
     }
-    row.back() = row[static_cast<std::size_t>(grid.width) - 1];
-    for (int x = 0; x < width; ++x) {
-      const float at_x = position(x, grid.width);
-      const auto before = static_cast<std::size_t>(at_x);
-      const float share_x = at_x - static_cast<float>(before);
-      visit(index(x, y, width), row[before] * (1 - share_x) + row[before + 1] * share_x);
+    for (const Between& column : columns) {
+      const float before = line[column.first];
+      visit(pixel++, before + (line[column.second] - before) * column.share);
     }
   }
 }
@@ -264,40 +289,54 @@ struct Component {
 };
 
 struct Components {
-  std::vector<std::int32_t> pixels;
+  std::vector<std::size_t> pixels;
   std::vector<Component> all;
 };
 
 // The connected sets (eight neighbours) of pixels of at least `weak` that have one of at least `strong`.
 Components find_components(const GrayImage& depth, int weak, int strong) {
+  // What is still to be found, in a frame of nothing, so that every pixel has eight neighbours.
+  const auto stride = static_cast<std::size_t>(depth.width) + 2;
+  std::vector<std::uint8_t> open(stride * (static_cast<std::size_t>(depth.height) + 2));
+  for (int y = 0; y < depth.height; ++y) {
+    const std::uint8_t* from = depth.pixels.data() + index(0, y, depth.width);
+    std::uint8_t* to = open.data() + (static_cast<std::size_t>(y) + 1) * stride + 1;
+    for (int x = 0; x < depth.width; ++x) to[x] = from[x] >= weak ? 1 : 0;
+  }
+  // Wrapping subtraction is what a step up or left is.
+  const std::array<std::size_t, 8> steps = {0 - stride - 1, 0 - stride, 0 - stride + 1, std::size_t{0} - 1, 1,
+                                            stride - 1,     stride,     stride + 1};
   Components found;
-  std::vector<bool> seen(depth.pixels.size());
-  for (std::size_t seed = 0; seed < depth.pixels.size(); ++seed) {
-    if (depth.pixels[seed] < strong || seen[seed]) continue;
-    Component component;
-    component.first = found.pixels.size();
-    component.box = {depth.width, depth.height, 0, 0};
-    seen[seed] = true;
-    found.pixels.push_back(static_cast<std::int32_t>(seed));
-    // The list of pixels is the queue too.
-    for (std::size_t next = component.first; next < found.pixels.size(); ++next) {
-      const int x = found.pixels[next] % depth.width;
-      const int y = found.pixels[next] / depth.width;
-      component.box = {std::min(component.box.left, x), std::min(component.box.top, y),
-                       std::max(component.box.right, x + 1), std::max(component.box.bottom, y + 1)};
-      for (int near_y = std::max(0, y - 1); near_y <= std::min(depth.height - 1, y + 1); ++near_y) {
-        for (int near_x = std::max(0, x - 1); near_x <= std::min(depth.width - 1, x + 1); ++near_x) {
-          const std::size_t near = index(near_x, near_y, depth.width);
-          if (depth.pixels[near] < weak || seen[near]) continue;
-          seen[near] = true;
-          found.pixels.push_back(static_cast<std::int32_t>(near));
+  for (int seed_y = 0; seed_y < depth.height; ++seed_y) {
+    for (int seed_x = 0; seed_x < depth.width; ++seed_x) {
+      const std::size_t seed =
+          (static_cast<std::size_t>(seed_y) + 1) * stride + static_cast<std::size_t>(seed_x) + 1;
+      if (depth.at(seed_x, seed_y) < strong || open[seed] == 0) continue;
+      Component component;
+      component.first = found.pixels.size();
+      open[seed] = 0;
+      found.pixels.push_back(seed);
+      // The list of pixels is the queue too.
+      for (std::size_t next = component.first; next < found.pixels.size(); ++next) {
+        const std::size_t at = found.pixels[next];
+        for (const std::size_t step : steps) {
+          if (open[at + step] == 0) continue;
+          open[at + step] = 0;
+          found.pixels.push_back(at + step);
         }
       }
+      component.last = found.pixels.size();
+      component.box = {depth.width, depth.height, 0, 0};
+      for (std::size_t i = component.first; i < component.last; ++i) {
+        const int x = static_cast<int>(found.pixels[i] % stride) - 1;
+        const int y = static_cast<int>(found.pixels[i] / stride) - 1;
+        component.box.include(x, y);
+        found.pixels[i] = index(x, y, depth.width);
+      }
+      component.touches_border = component.box.left == 0 || component.box.top == 0 ||
+                                 component.box.right == depth.width || component.box.bottom == depth.height;
+      found.all.push_back(component);
     }
-    component.last = found.pixels.size();
-    component.touches_border = component.box.left == 0 || component.box.top == 0 ||
-                               component.box.right == depth.width || component.box.bottom == depth.height;
-    found.all.push_back(component);
   }
   return found;
 }
@@ -329,16 +368,12 @@ int median_deviation(const Histogram& histogram, int middle) {
 
 }  // namespace
 
-bool is_uniform(const GrayImage& picture) {
-  const auto [least, most] = std::minmax_element(picture.pixels.begin(), picture.pixels.end());
-  return *most - *least < kLeastContrast;
-}
-
 std::optional<Ink> find_ink(const GrayImage& picture) {
   GrayImage depth = shrink_to(picture, kLongestSide);
-  if (is_uniform(depth)) return std::nullopt;
+  const Histogram shades = histogram_of(depth.pixels);
+  if (percentile(shades, 1) - percentile(shades, 0) < kLeastContrast) return std::nullopt;
 
-  if (is_ink_light(depth, histogram_of(depth.pixels), border_histogram(depth))) negate(depth);
+  if (is_ink_light(depth, shades, border_histogram(depth))) negate(depth);
   const Histogram border = border_histogram(depth);
   const bool even = percentile(border, 0.9) - percentile(border, 0.1) <= kEvenLight;
   if (even || std::max(depth.width, depth.height) < kShortestPhotograph) {
@@ -369,7 +404,7 @@ std::optional<Ink> find_ink(const GrayImage& picture) {
   Histogram strong_depths = {};
   for (const Component& component : components.all) {
     for (std::size_t i = component.first; i < component.last; ++i) {
-      const std::uint8_t value = depth.pixels[static_cast<std::size_t>(components.pixels[i])];
+      const std::uint8_t value = depth.pixels[components.pixels[i]];
       if (value >= strong) ++strong_depths[value];
     }
   }
@@ -377,14 +412,14 @@ std::optional<Ink> find_ink(const GrayImage& picture) {
 
   Ink ink;
   ink.coverage = {depth.width, depth.height, std::vector<std::uint8_t>(depth.pixels.size())};
-  ink.box = components.all.front().box;
+  ink.box = {depth.width, depth.height, 0, 0};
   for (const Component& component : components.all) {
-    ink.box = {std::min(ink.box.left, component.box.left), std::min(ink.box.top, component.box.top),
-               std::max(ink.box.right, component.box.right), std::max(ink.box.bottom, component.box.bottom)};
     for (std::size_t i = component.first; i < component.last; ++i) {
-      const auto at = static_cast<std::size_t>(components.pixels[i]);
-      ink.coverage.pixels[at] =
-          static_cast<std::uint8_t>(std::min(255, (depth.pixels[at] * 255 + full / 2) / full));
+      const std::size_t at = components.pixels[i];
+      const int covered = std::min(255, (depth.pixels[at] * 255 + full / 2) / full);
+      ink.coverage.pixels[at] = static_cast<std::uint8_t>(covered);
+      if (covered < kHalfCovered) continue;
+      ink.box.include(static_cast<int>(at) % depth.width, static_cast<int>(at) / depth.width);
     }
   }
   return ink;

@@ -15,7 +15,7 @@ inline constexpr int kLeastContrast = 16;
 struct Ink {
   // How much of each pixel is ink: 0 none, 255 all.
   GrayImage coverage;
-  // All pixels that have ink.
+  // What ink covers at least half.
   Box box;
 };
 
@@ -26,8 +26,5 @@ struct Ink {
 //   approach to edge detection", 1986 (two thresholds: a weak pixel counts if it hangs together with a strong
 //   one); Serra, "Image analysis and mathematical morphology", 1982 (the paper as the closing of a picture).
 std::optional<Ink> find_ink(const GrayImage& picture);
-
-// Whether a picture has less contrast than kLeastContrast.
-bool is_uniform(const GrayImage& picture);
 
 }  // namespace espy::image

@@ -2,6 +2,7 @@
 // covers. Private to the module.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,12 @@ struct Box {
   int width() const { return right - left; }
   int height() const { return bottom - top; }
   bool is_empty() const { return left >= right || top >= bottom; }
+  void include(int x, int y) {
+    left = std::min(left, x);
+    top = std::min(top, y);
+    right = std::max(right, x + 1);
+    bottom = std::max(bottom, y + 1);
+  }
 };
 
 // Means of width x height equal pieces, row-major, in 1/256 of a shade. Exact integer arithmetic up to that
