@@ -15,18 +15,18 @@ constexpr int kMaxKernel = 255;
 constexpr std::size_t kMaxElements = std::size_t{1} << 28;
 
 std::string describe(const Layer& layer) {
-  return std::visit(
-      Overloaded{
-          [](const Convolution& convolution) {
-            return format("conv {}x{}x{}", convolution.kernel, convolution.kernel, convolution.channels);
-          },
-          [](const Relu&) { return std::string("relu"); },
-          [](const MaxPool&) { return std::string("pool"); },
-          [](const Flatten&) { return std::string("flatten"); },
-          [](const Dense& dense) { return format("dense {}", dense.units); },
-          [](const Dropout& dropout) { return format("dropout {}", dropout.probability); },
-      },
-      layer);
+  return std::visit(Overloaded{
+                        [](const Convolution& convolution) {
+                          return format("conv {}x{}x{}", convolution.kernel, convolution.kernel,
+                                        convolution.channels);
+                        },
+                        [](const Relu&) { return std::string("relu"); },
+                        [](const MaxPool&) { return std::string("pool"); },
+                        [](const Flatten&) { return std::string("flatten"); },
+                        [](const Dense& dense) { return format("dense {}", dense.units); },
+                        [](const Dropout& dropout) { return format("dropout {}", dropout.probability); },
+                    },
+                    layer);
 }
 
 Result<void> check_size(const char* what, int size, int limit = kMaxSize) {

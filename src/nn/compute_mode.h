@@ -5,9 +5,9 @@
 
 namespace espy::nn {
 
-// While it lives, the calling thread flushes denormal floats to zero (they cost a hundred cycles each and mean
-// nothing here), and oneDNN uses no thread but the caller's. It then restores what was before.
-// Threads: belongs to the thread that made it.
+// While it lives, the calling thread flushes denormal floats to zero (they cost a hundred cycles each and
+// mean nothing here), and oneDNN uses no thread but the caller's. It then restores what was before. Threads:
+// belongs to the thread that made it.
 class ComputeMode {
  public:
   ComputeMode();

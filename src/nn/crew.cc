@@ -19,8 +19,8 @@ constexpr std::uint64_t next_ticket(std::uint64_t ticket, std::uint64_t phase) {
   return (generation << kPhaseBits | phase) << kTaskBits;
 }
 
-// Some 50 microseconds: longer than the phases of a small network are apart, shorter than waking a thread costs
-// when it is done too often.
+// Some 50 microseconds: longer than the phases of a small network are apart, shorter than waking a thread
+// costs when it is done too often.
 constexpr int kSpins = 1000;
 
 void pause_spinning() {
@@ -77,7 +77,8 @@ void Crew::work_until(std::uint64_t phase_to_stop_at) {
   }
 }
 
-// Called by the thread that finished the phase before: every task is taken, so nobody else changes the ticket.
+// Called by the thread that finished the phase before: every task is taken, so nobody else changes the
+// ticket.
 void Crew::begin(std::uint64_t phase) {
   if (phase < phases_.size()) unfinished_.store(phases_[phase].tasks, std::memory_order_relaxed);
   ticket_.store(next_ticket(ticket_.load(std::memory_order_relaxed), phase), std::memory_order_release);

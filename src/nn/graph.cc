@@ -26,7 +26,7 @@ memory::desc any_layout(const memory::dims& sizes) {
 
 memory::dims sizes_of(const memory& memory) { return memory.get_desc().dims(); }
 
-// Returns whether nothing but the sizes matters before the input is flattened: then it may come flat.
+// Returns whether no layer needs the input's sizes before it is flattened: then the graph takes it flat.
 bool starts_flat(const Architecture& architecture) {
   const auto layer =
       std::find_if(architecture.layers.begin(), architecture.layers.end(), [](const Layer& candidate) {
@@ -81,12 +81,7 @@ struct DensePrimitives {
   using BackwardWeights = dnnl::inner_product_backward_weights;
   static constexpr const char* kName = "dense";
 
-  // A source that was flattened is still [samples, C, H, W] here, and in whatever order suits oneDNN: it takes
-  // the weights as [outputs, C, H, W] in the same order.
-  memory::dims weights_sizes(memory::dims source, int outputs) const {
-    source[0] = outputs;
-    return source;
-  }
+  memory::dims weights_sizes(const memory::dims& source, int outputs) const { return {outputs, source[1]}; }
   memory::dims destination_sizes(const memory::dims& source, int outputs) const {
     return {source[0], outputs};
   }
@@ -104,8 +99,28 @@ struct DensePrimitives {
   }
 };
 
-const memory::dims kPoolWindow = {2, 2};
-const memory::dims kPoolPadding = {0, 0};
+// A layout that a pool can work in, since it keeps rows of pixels together.
+struct PoolLayout {
+  memory::format_tag tag;
+  std::size_t inner;  // values of a pixel that lie side by side
+};
+
+// Returns nothing for any other layout.
+std::optional<PoolLayout> pool_layout(const memory::desc& layout) {
+  const auto channels = static_cast<std::size_t>(layout.dims()[1]);
+  for (const PoolLayout& known :
+       {PoolLayout{memory::format_tag::nChw16c, 16}, PoolLayout{memory::format_tag::nChw8c, 8},
+        PoolLayout{memory::format_tag::nhwc, channels}, PoolLayout{memory::format_tag::nchw, 1}}) {
+    if (layout == memory::desc(layout.dims(), memory::data_type::f32, known.tag)) return known;
+  }
+  return std::nullopt;
+}
+
+PoolSizes pool_sizes(const memory::desc& layout, std::size_t inner) {
+  const auto height = static_cast<std::size_t>(layout.dims()[2]);
+  const auto width = static_cast<std::size_t>(layout.dims()[3]);
+  return {layout.get_size() / sizeof(float) / (height * width * inner), height, width, inner};
+}
 
 // The layers as the way forward left them, for the way back.
 template <typename Primitives>
@@ -121,15 +136,18 @@ struct WeightedLayer {
 };
 
 struct PoolLayer {
-  bool relu;  // came just before, and is done here in the way back
-  dnnl::pooling_forward::primitive_desc forward;
+  AfterRelu after_relu;  // and then does the relu's work in the way back
+  PoolSizes pool;
   memory source;
-  memory destination;
-  memory workspace;
+  memory::desc destination_layout;
 };
 
 struct ReluLayer {
   memory destination;
+};
+
+struct FlattenLayer {
+  memory::dims source_sizes;
 };
 
 struct DropoutLayer {
@@ -137,13 +155,17 @@ struct DropoutLayer {
 };
 
 using BuiltLayer = std::variant<WeightedLayer<ConvolutionPrimitives>, WeightedLayer<DensePrimitives>,
-                                PoolLayer, ReluLayer, DropoutLayer>;
-
-std::uint64_t extend_key(std::uint64_t key, std::uint64_t part) {
-  return mix(key + kGoldenGamma * (part + 1));
-}
+                                PoolLayer, ReluLayer, FlattenLayer, DropoutLayer>;
 
 }  // namespace
+
+std::uint64_t dropout_key(const Pass& pass, std::size_t layer, int sample) {
+  std::uint64_t key = mix(pass.seed);
+  for (const std::uint64_t part : {pass.step, std::uint64_t{layer}, static_cast<std::uint64_t>(sample)}) {
+    key = mix(key + kGoldenGamma * (part + 1));
+  }
+  return key;
+}
 
 class GraphBuilder {
  public:
@@ -151,7 +173,8 @@ class GraphBuilder {
       : architecture_(architecture), purpose_(purpose), parameters_(parameters), graph_(graph) {}
 
   void build() {
-    graph_.input_ = zeroed_memory(row_major(input_sizes(architecture_, graph_.samples_)));
+    graph_.own_input_ = zeroed_memory(row_major(input_sizes(architecture_, graph_.samples_)));
+    graph_.input_ = {graph_.own_input_.get_desc(), cpu(), graph_.own_input_.get_data_handle()};
     activation_ = graph_.input_;
     for (layer_ = 0; layer_ < architecture_.layers.size(); ++layer_) {
       std::visit([this](const auto& layer) { add_forward(layer); }, architecture_.layers[layer_]);
@@ -207,7 +230,7 @@ class GraphBuilder {
       parameters_.lay_out(built.weights, built.backward_weights.diff_weights_desc());
     }
     add_primitive<typename Primitives::Forward>(
-        graph_.forward_, "forward", built.forward,
+        graph_.forward_, std::string(Primitives::kName) + " forward", built.forward,
         {{DNNL_ARG_SRC, built.source},
          {DNNL_ARG_WEIGHTS, parameters_.in_layout(built.weights, built.forward.weights_desc())},
          {DNNL_ARG_BIAS, parameters_.in_layout(built.weights + 1, bias)},
@@ -219,37 +242,38 @@ class GraphBuilder {
   }
 
   void add_forward(const MaxPool&) {
-    const memory::desc source = activation_.get_desc();
-    const memory::dims sizes = source.dims();
-    const memory::desc destination = any_layout({sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2});
-    PoolLayer built{layer_ > 0 && std::holds_alternative<Relu>(architecture_.layers[layer_ - 1]),
-                    {{kind(), algorithm::pooling_max, source, destination, kPoolWindow, kPoolWindow,
-                      kPoolPadding, kPoolPadding},
-                     portable_attributes(),
-                     cpu()},
-                    activation_,
-                    {},
-                    {}};
-    built.destination = zeroed_memory(built.forward.dst_desc());
-    built.workspace = memory(built.forward.workspace_desc(), cpu());
-    add_primitive<dnnl::pooling_forward>(graph_.forward_, "pool forward", built.forward,
-                                         {{DNNL_ARG_SRC, built.source},
-                                          {DNNL_ARG_DST, built.destination},
-                                          {DNNL_ARG_WORKSPACE, built.workspace}});
-    activation_ = built.destination;
-    built_.push_back(std::move(built));
+    const memory::dims sizes = sizes_of(activation_);
+    const PoolLayout layout =
+        pool_layout(activation_.get_desc()).value_or(PoolLayout{memory::format_tag::nchw, 1});
+    const memory source =
+        in_layout(graph_.forward_, activation_, {sizes, memory::data_type::f32, layout.tag});
+    const memory destination =
+        zeroed_memory({{sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2}, memory::data_type::f32, layout.tag});
+    const PoolSizes pool = pool_sizes(source.get_desc(), layout.inner);
+    graph_.forward_.push_back([=](const Pass&) { max_pool(pool, floats(source), floats(destination)); });
+    const bool after_relu = layer_ > 0 && std::holds_alternative<Relu>(architecture_.layers[layer_ - 1]);
+    built_.push_back(
+        PoolLayer{after_relu ? AfterRelu::yes : AfterRelu::no, pool, source, destination.get_desc()});
+    activation_ = destination;
   }
 
   void add_forward(const Relu&) {
     const memory source = activation_;
     const memory destination = zeroed_memory(source.get_desc());
-    graph_.forward_.push_back([source, destination](const Pass&) { relu(floats(source), floats(destination)); });
+    graph_.forward_.push_back(
+        [source, destination](const Pass&) { relu(floats(source), floats(destination)); });
     activation_ = destination;
     built_.push_back(ReluLayer{destination});
   }
 
-  // The order of the values stays what it is: the dense layer that follows takes its weights in that order.
-  void add_forward(const Flatten&) {}
+  // oneDNN could multiply [samples, C, H, W] as it is, but has its fastest kernels for [samples, C * H * W].
+  void add_forward(const Flatten&) {
+    const memory::dims sizes = sizes_of(activation_);
+    if (sizes.size() == 2) return;
+    const memory source = in_layout(graph_.forward_, activation_, row_major(sizes));
+    activation_ = view(source, {sizes[0], sizes[1] * sizes[2] * sizes[3]});
+    built_.push_back(FlattenLayer{sizes});
+  }
 
   void add_forward(const Dropout& dropout) {
     if (purpose_ == Purpose::inference) return;
@@ -261,11 +285,10 @@ class GraphBuilder {
     const std::size_t layer = layer_;
     const auto samples = static_cast<std::size_t>(graph_.samples_);
     graph_.forward_.push_back([=](const Pass& pass) {
-      const std::uint64_t pass_key = extend_key(extend_key(mix(pass.seed), pass.step), layer);
       const std::span<float> all = floats(factors);
       const std::size_t units = all.size() / samples;
       for (std::size_t i = 0; i < samples; ++i) {
-        draw_dropout(extend_key(pass_key, static_cast<std::uint64_t>(pass.first_sample) + i), probability,
+        draw_dropout(dropout_key(pass, layer, pass.first_sample + static_cast<int>(i)), probability,
                      all.subspan(i * units, units));
       }
       multiply(floats(source), all, floats(destination));
@@ -286,7 +309,7 @@ class GraphBuilder {
       graph_.gradients_[static_cast<std::size_t>(i)] = zeroed_memory(parameters_.master(i).get_desc());
     }
     add_primitive<typename Primitives::BackwardWeights>(
-        graph_.backward_, "backward weights", weights,
+        graph_.backward_, std::string(Primitives::kName) + " backward weights", weights,
         {{DNNL_ARG_SRC, in_layout(graph_.backward_, built.source, weights.src_desc())},
          {DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, weights.diff_dst_desc())},
          {DNNL_ARG_DIFF_WEIGHTS, graph_.gradients_[static_cast<std::size_t>(built.weights)]},
@@ -303,7 +326,7 @@ class GraphBuilder {
         portable_attributes(), cpu(), built.forward);
     const memory source_gradient = zeroed_memory(data.diff_src_desc());
     add_primitive<typename Primitives::BackwardData>(
-        graph_.backward_, "backward data", data,
+        graph_.backward_, std::string(Primitives::kName) + " backward data", data,
         {{DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, data.diff_dst_desc())},
          {DNNL_ARG_WEIGHTS, parameters_.in_layout(built.weights, data.weights_desc())},
          {DNNL_ARG_DIFF_SRC, source_gradient}});
@@ -311,23 +334,21 @@ class GraphBuilder {
   }
 
   void add_backward(const PoolLayer& built) {
-    // The greatest of a window is above zero before the relu when it is after it, so a quarter of the values
-    // tells what the relu's own backward pass would tell.
-    if (built.relu) mask_gradient(built.destination);
-    const dnnl::pooling_backward::primitive_desc pool(
-        {algorithm::pooling_max, built.source.get_desc(), built.destination.get_desc(), kPoolWindow,
-         kPoolWindow, kPoolPadding, kPoolPadding},
-        portable_attributes(), cpu(), built.forward);
-    const memory source_gradient = zeroed_memory(pool.diff_src_desc());
-    add_primitive<dnnl::pooling_backward>(
-        graph_.backward_, "pool backward", pool,
-        {{DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, pool.diff_dst_desc())},
-         {DNNL_ARG_DIFF_SRC, source_gradient},
-         {DNNL_ARG_WORKSPACE, built.workspace}});
+    const memory gradient = in_layout(graph_.backward_, gradient_, built.destination_layout);
+    const memory source_gradient = zeroed_memory(built.source.get_desc());
+    graph_.backward_.push_back([gradient, source_gradient, pool = built.pool, after_relu = built.after_relu,
+                                source = built.source](const Pass&) {
+      max_pool_backward(pool, after_relu, floats(source), floats(gradient), floats(source_gradient));
+    });
     gradient_ = source_gradient;
   }
 
   void add_backward(const ReluLayer& built) { mask_gradient(built.destination); }
+
+  void add_backward(const FlattenLayer& built) {
+    const memory source = in_layout(graph_.backward_, gradient_, row_major(sizes_of(gradient_)));
+    gradient_ = view(source, built.source_sizes);
+  }
 
   void add_backward(const DropoutLayer& built) {
     const memory source = in_layout(graph_.backward_, gradient_, built.factors.get_desc());
@@ -346,8 +367,14 @@ class GraphBuilder {
     gradient_ = gradient;
   }
 
-  // Returns the values in this layout: the same memory when it has it, else one that is filled at this point of
-  // the operations. Two users of one conversion share it.
+  // Returns the same row-major values with other sizes.
+  memory view(const memory& values, const memory::dims& sizes) {
+    graph_.memories_.push_back(values);
+    return {row_major(sizes), cpu(), values.get_data_handle()};
+  }
+
+  // Returns the values in this layout: the same memory when it has it, else one that is filled at this point
+  // of the operations. Two users of one conversion share it.
   memory in_layout(Operations& operations, const memory& from, const memory::desc& layout) {
     if (from.get_desc() == layout) return from;
     for (const auto& [source, converted] : conversions_) {
@@ -424,8 +451,8 @@ void Graph::run(const std::vector<Operation>& operations, const Pass& pass) {
   const Overloaded execute{
       [this](const PrimitiveCall& call) {
         [[maybe_unused]] const dnnl_status_t status =
-            dnnl_primitive_execute(call.primitive.get(), stream_.get(), static_cast<int>(call.arguments.size()),
-                                   call.arguments.data());
+            dnnl_primitive_execute(call.primitive.get(), stream_.get(),
+                                   static_cast<int>(call.arguments.size()), call.arguments.data());
         assert(status == dnnl_success);
       },
       [&pass](const KernelCall& kernel) { kernel(pass); },

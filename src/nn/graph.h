@@ -2,6 +2,7 @@
 // their memory.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -25,6 +26,10 @@ struct Pass {
   int first_sample = 0;  // index in the batch of the graph's first sample
 };
 
+// Returns the key of the random numbers that drop the units of one sample behind one layer: it names the
+// sample by its index in the batch, so it does not matter which thread computes it.
+std::uint64_t dropout_key(const Pass& pass, std::size_t layer, int sample);
+
 // Errors: dnnl::error from the constructor, nothing afterwards.
 // Threads: one at a time, any one under a ComputeMode.
 class Graph {
@@ -37,8 +42,9 @@ class Graph {
   int samples() const { return samples_; }
 
   // The graph's own input, [samples, C, H, W]; zero at first.
-  std::span<float> input() const { return floats(input_); }
-  // Computes from here from now on; only reads it.
+  std::span<float> input() const { return floats(own_input_); }
+  // Computes from these [samples, C, H, W] values from now on, instead of its own input. Never writes to
+  // them.
   void read_input_from(const float* input);
 
   // [samples, classes]
@@ -73,7 +79,8 @@ class Graph {
 
   int samples_;
   dnnl::stream stream_;
-  dnnl::memory input_;
+  dnnl::memory own_input_;
+  dnnl::memory input_;  // where the operations read
   dnnl::memory logits_;
   dnnl::memory logits_gradient_;
   std::vector<dnnl::memory> gradients_;

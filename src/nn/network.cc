@@ -40,9 +40,8 @@ Result<void> validate(const Network& network) {
     const Tensor& parameter = network.parameters[i];
     const Shape& shape = (*shapes)[i];
     if (parameter.shape != shape) {
-      return Error{ErrorCode::invalid_input,
-                   format("parameter {} has shape {}, its architecture has {}", i,
-                          to_string(parameter.shape), to_string(shape))};
+      return Error{ErrorCode::invalid_input, format("parameter {} has shape {}, its architecture has {}", i,
+                                                    to_string(parameter.shape), to_string(shape))};
     }
     if (parameter.values.size() != element_count(shape)) {
       return Error{ErrorCode::invalid_input, format("parameter {} has {} values, its shape has {}", i,

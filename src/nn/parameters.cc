@@ -68,12 +68,12 @@ void Parameters::lay_out(int index, const memory::desc& layout) {
   if (master(index).get_desc() == layout) return;
   assert(std::none_of(copies_.begin(), copies_.end(), [&](const Copy& copy) { return copy.index == index; }));
   memory laid_out = zeroed_memory(layout);
-  copy(master_as(index, layout.dims()), laid_out);
+  copy(master(index), laid_out);
   masters_[at(index)] = laid_out;
 }
 
 memory Parameters::in_layout(int index, const memory::desc& layout) {
-  const memory from = master_as(index, layout.dims());
+  const memory& from = master(index);
   if (from.get_desc() == layout) return from;
   for (const Copy& copy : copies_) {
     if (copy.index == index && copy.memory.get_desc() == layout) return copy.memory;
@@ -88,7 +88,7 @@ memory Parameters::in_layout(int index, const memory::desc& layout) {
 void Parameters::refresh(int copy) const {
   const Copy& stale = copies_[at(copy)];
   dnnl::stream stream(cpu());
-  stale.reorder.execute(stream, {{DNNL_ARG_FROM, master_as(stale.index, stale.memory.get_desc().dims())},
+  stale.reorder.execute(stream, {{DNNL_ARG_FROM, master(stale.index)},
                                  {DNNL_ARG_TO, stale.memory},
                                  {DNNL_ARG_SCRATCHPAD, stale.scratch}});
 }
@@ -101,13 +101,6 @@ std::vector<Tensor> Parameters::values() const {
     result.push_back(std::move(tensor));
   }
   return result;
-}
-
-memory Parameters::master_as(int index, const memory::dims& sizes) const {
-  const memory& original = master(index);
-  if (original.get_desc().dims() == sizes) return original;
-  assert(original.get_desc() == row_major(original.get_desc().dims()));
-  return {row_major(sizes), cpu(), original.get_data_handle()};
 }
 
 }  // namespace espy::nn

@@ -40,8 +40,7 @@ class Parameters {
 
   int count() const { return static_cast<int>(masters_.size()); }
 
-  // Moves the master of a parameter to this layout, where the optimizer will work on it. Its sizes may differ
-  // from the tensor's as long as the row-major order is the same.
+  // Moves the master of a parameter to this layout, where the optimizer will work on it.
   void lay_out(int index, const dnnl::memory::desc& layout);
 
   const dnnl::memory& master(int index) const { return masters_[static_cast<std::size_t>(index)]; }
@@ -53,7 +52,7 @@ class Parameters {
   int copy_count() const { return static_cast<int>(copies_.size()); }
   void refresh(int copy) const;
 
-  // Returns the masters' values, row-major, with the shapes of the tensors they came from.
+  // Returns the masters' values, row-major.
   std::vector<Tensor> values() const;
 
  private:
@@ -63,9 +62,6 @@ class Parameters {
     dnnl::reorder reorder;
     dnnl::memory scratch;
   };
-
-  // The master, seen with other sizes when it is row-major.
-  dnnl::memory master_as(int index, const dnnl::memory::dims& sizes) const;
 
   std::vector<Shape> shapes_;
   std::vector<dnnl::memory> masters_;

@@ -6,8 +6,8 @@
 namespace espy::nn {
 
 // The output function of SplitMix64: a bijection whose results pass for random even for inputs in sequence
-// (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", section 5; constants: Stafford's
-// variant 13).
+// (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", section 5; constants:
+// Stafford's variant 13).
 constexpr std::uint64_t mix(std::uint64_t value) {
   value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
   value = (value ^ (value >> 27)) * 0x94d049bb133111eb;

@@ -21,8 +21,8 @@ namespace {
 
 constexpr int kMaxBatchSize = 1 << 16;
 
-// What one thread takes at a time of the optimizer's work: with Adam's two moments 128 KiB, which a core's own
-// cache holds, and still a dozen pieces of a network of 100,000 parameters.
+// What one thread takes at a time of the optimizer's work: with Adam's two moments 128 KiB, which a core's
+// own cache holds, and still a dozen pieces of a network of 100,000 parameters.
 constexpr std::size_t kBlock = 8192;
 
 int divide_up(int numerator, int denominator) { return (numerator + denominator - 1) / denominator; }
@@ -124,8 +124,8 @@ class ChunkTrainer final : public Trainer {
     const auto count = static_cast<std::size_t>(chunk.count);
     const std::span<float> input = chunk.graph.input();
     for (std::size_t i = 0; i < count; ++i) {
-      chunk.labels[i] = (*load_sample_)(chunk.first + static_cast<int>(i),
-                                        input.subspan(i * sample_size_, sample_size_));
+      chunk.labels[i] =
+          (*load_sample_)(chunk.first + static_cast<int>(i), input.subspan(i * sample_size_, sample_size_));
     }
     chunk.graph.forward({options_.seed, step_, chunk.first});
     const std::span<const float> logits = chunk.graph.logits();
@@ -135,9 +135,8 @@ class ChunkTrainer final : public Trainer {
     chunk.loss = 0;
     chunk.correct = 0;
     for (std::size_t i = 0; i < count; ++i) {
-      const SampleLoss sample =
-          softmax_cross_entropy(logits.subspan(i * classes, classes), chunk.labels[i], scale,
-                                gradient.subspan(i * classes, classes));
+      const SampleLoss sample = softmax_cross_entropy(logits.subspan(i * classes, classes), chunk.labels[i],
+                                                      scale, gradient.subspan(i * classes, classes));
       chunk.loss += sample.loss;
       chunk.correct += sample.correct ? 1 : 0;
     }
@@ -186,7 +185,8 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Network& start, const Tra
   } catch (const dnnl::error& error) {
     return to_error(error);
   } catch (const std::system_error& error) {
-    return Error{ErrorCode::unavailable, format("cannot start {} threads: {}", options.threads, error.what())};
+    return Error{ErrorCode::unavailable,
+                 format("cannot start {} threads: {}", options.threads, error.what())};
   }
 }
 

@@ -1,0 +1,131 @@
+#include "nn/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "nn/random.h"
+
+namespace espy::nn {
+namespace {
+
+// Long enough for whole vectors of any machine and a rest.
+constexpr std::size_t kSize = 1003;
+
+std::vector<float> draw(std::uint64_t seed) {
+  RandomSequence random(seed);
+  std::vector<float> values(kSize);
+  for (float& value : values) value = static_cast<float>(2 * random.next_uniform() - 1);
+  return values;
+}
+
+TEST(Kernels, add_and_multiply_work_on_every_element) {
+  const std::vector<float> a = draw(1);
+  const std::vector<float> b = draw(2);
+  std::vector<float> sum = b;
+  std::vector<float> product(kSize);
+  add(a, sum);
+  multiply(a, b, product);
+  for (std::size_t i = 0; i < kSize; ++i) {
+    EXPECT_EQ(sum[i], a[i] + b[i]);
+    EXPECT_EQ(product[i], a[i] * b[i]);
+  }
+}
+
+TEST(Kernels, relu_keeps_what_is_above_zero) {
+  const std::vector<float> input = draw(1);
+  std::vector<float> output(kSize);
+  std::vector<float> gradient = draw(2);
+  const std::vector<float> before = gradient;
+  relu(input, output);
+  relu_backward(output, gradient);
+  for (std::size_t i = 0; i < kSize; ++i) {
+    EXPECT_EQ(output[i], std::max(input[i], 0.0F));
+    EXPECT_EQ(gradient[i], input[i] > 0 ? before[i] : 0);
+  }
+}
+
+TEST(Kernels, descend_subtracts_the_scaled_gradient) {
+  const std::vector<float> gradient = draw(1);
+  std::vector<float> weights = draw(2);
+  const std::vector<float> before = weights;
+  descend(0.5F, gradient, weights);
+  for (std::size_t i = 0; i < kSize; ++i) EXPECT_FLOAT_EQ(weights[i], before[i] - 0.5F * gradient[i]);
+}
+
+TEST(Kernels, adam_follows_its_paper) {
+  std::vector<float> weights = draw(1);
+  std::vector<float> m(kSize, 0.0F);
+  std::vector<float> v(kSize, 0.0F);
+  std::vector<double> expected_weights(weights.begin(), weights.end());
+  std::vector<double> expected_m(kSize, 0.0);
+  std::vector<double> expected_v(kSize, 0.0);
+  for (int t = 1; t <= 20; ++t) {
+    const std::vector<float> gradient = draw(static_cast<std::uint64_t>(100 + t));
+    const double first_correction = 1 - std::pow(0.9, t);
+    const double second_correction = 1 - std::pow(0.999, t);
+    descend_adam({0.9F, 0.999F, static_cast<float>(0.01 / first_correction),
+                  static_cast<float>(1 / second_correction), 1e-8F},
+                 gradient, m, v, weights);
+    for (std::size_t i = 0; i < kSize; ++i) {
+      const double g = gradient[i];
+      expected_m[i] = 0.9 * expected_m[i] + 0.1 * g;
+      expected_v[i] = 0.999 * expected_v[i] + 0.001 * g * g;
+      expected_weights[i] -=
+          0.01 * (expected_m[i] / first_correction) / (std::sqrt(expected_v[i] / second_correction) + 1e-8);
+    }
+  }
+  for (std::size_t i = 0; i < kSize; ++i) EXPECT_NEAR(weights[i], expected_weights[i], 2e-6);
+}
+
+TEST(Kernels, dropout_drops_the_share_that_it_was_told) {
+  std::vector<float> factors(100'000);
+  for (const float probability : {0.0F, 0.1F, 0.5F, 0.9F}) {
+    draw_dropout(7, probability, factors);
+    const auto dropped = std::count(factors.begin(), factors.end(), 0.0F);
+    const auto kept = std::count(factors.begin(), factors.end(), 1 / (1 - probability));
+    EXPECT_EQ(dropped + kept, std::ssize(factors));
+    // Four standard deviations of a binomial distribution.
+    EXPECT_NEAR(static_cast<double>(dropped), 1e5 * probability,
+                4 * std::sqrt(1e5 * probability * (1 - probability)));
+  }
+}
+
+TEST(Kernels, dropout_depends_on_the_key_and_the_unit_alone) {
+  std::vector<float> factors(1000);
+  std::vector<float> longer(2000);
+  std::vector<float> other(1000);
+  draw_dropout(7, 0.5F, factors);
+  draw_dropout(7, 0.5F, longer);
+  draw_dropout(8, 0.5F, other);
+  EXPECT_TRUE(std::equal(factors.begin(), factors.end(), longer.begin()));
+  EXPECT_NE(factors, other);
+}
+
+TEST(Kernels, cross_entropy_and_its_gradient_follow_their_definition) {
+  const std::vector<float> logits = {1.5F, -0.5F, 0.25F};
+  std::vector<float> gradient(3);
+  const SampleLoss result = softmax_cross_entropy(logits, 2, 0.5F, gradient);
+  const double sum = std::exp(1.5) + std::exp(-0.5) + std::exp(0.25);
+  EXPECT_NEAR(result.loss, std::log(sum) - 0.25, 1e-6);
+  EXPECT_FALSE(result.correct);
+  EXPECT_NEAR(gradient[0], 0.5 * std::exp(1.5) / sum, 1e-6);
+  EXPECT_NEAR(gradient[1], 0.5 * std::exp(-0.5) / sum, 1e-6);
+  EXPECT_NEAR(gradient[2], 0.5 * (std::exp(0.25) / sum - 1), 1e-6);
+  EXPECT_TRUE(softmax_cross_entropy(logits, 0, 0.5F, gradient).correct);
+}
+
+TEST(Kernels, cross_entropy_stands_logits_of_any_size) {
+  std::vector<float> gradient(2);
+  const SampleLoss wrong = softmax_cross_entropy(std::vector<float>{1e4F, -1e4F}, 1, 1, gradient);
+  EXPECT_DOUBLE_EQ(wrong.loss, 2e4);
+  EXPECT_EQ(gradient, (std::vector<float>{1, -1}));
+  const SampleLoss right = softmax_cross_entropy(std::vector<float>{3e38F, -3e38F}, 0, 1, gradient);
+  EXPECT_EQ(right.loss, 0);
+  EXPECT_EQ(gradient, (std::vector<float>{0, 0}));
+}
+
+}  // namespace
+}  // namespace espy::nn

@@ -1,0 +1,84 @@
+#include "nn/predictor.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "nn/naive_network.h"
+#include "nn/random.h"
+
+namespace espy::nn {
+namespace {
+
+std::vector<float> draw(std::size_t count) {
+  RandomSequence random(23);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(2 * random.next_uniform() - 1);
+  return values;
+}
+
+// Compares the logits of `count` samples, all in one call, with the naive network's.
+void expect_naive_logits(Predictor& predictor, const Network& network, int count) {
+  SCOPED_TRACE(to_string(network.architecture) + ", count " + std::to_string(count));
+  const std::size_t size = element_count(network.architecture.input);
+  const std::vector<float> inputs = draw(static_cast<std::size_t>(count) * size);
+  const std::span<const float> logits = predictor.logits(inputs, count);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+    const std::vector<double> expected = naive_logits(network, std::span(inputs).subspan(i * size, size));
+    ASSERT_EQ(logits.size(), static_cast<std::size_t>(count) * expected.size());
+    for (std::size_t j = 0; j < expected.size(); ++j) {
+      ASSERT_NEAR(logits[i * expected.size() + j], expected[j], 1e-5 * (1 + std::abs(expected[j])))
+          << "sample " << i << ", logit " << j;
+    }
+  }
+}
+
+void expect_naive_logits(const Architecture& architecture, std::initializer_list<int> counts) {
+  const Network network = *initialize(architecture, TruncatedNormal{0.2F, 0.1F}, 9);
+  auto predictor = Predictor::create(network);
+  ASSERT_TRUE(predictor) << predictor.error().message;
+  for (const int count : counts) expect_naive_logits(**predictor, network, count);
+}
+
+TEST(Predictor, agrees_with_each_layer_by_its_definition) {
+  expect_naive_logits({{3, 5, 4}, {Flatten{}, Dense{7}}}, {2});
+  expect_naive_logits({{1, 9, 8}, {Convolution{5, 3}}}, {2});
+  expect_naive_logits({{3, 6, 6}, {Convolution{16, 5}}}, {2});
+  expect_naive_logits({{16, 6, 6}, {Convolution{32, 3}, Relu{}}}, {2});
+  expect_naive_logits({{2, 7, 6}, {MaxPool{}}}, {2});
+  expect_naive_logits({{2, 3, 3}, {Relu{}, Dropout{0.9F}}}, {2});
+  expect_naive_logits({{2, 3, 3}, {Convolution{16, 1}, Flatten{}, Relu{}}}, {2});
+}
+
+TEST(Predictor, answers_any_count_alike) {
+  expect_naive_logits({{1, 28, 28}, {Flatten{}, Dense{128}, Relu{}, Dense{10}}}, {1, 3, 64, 200, 1});
+  expect_naive_logits({{1, 12, 12},
+                       {Convolution{8, 5}, Relu{}, MaxPool{}, Convolution{16, 5}, Relu{}, MaxPool{},
+                        Flatten{}, Dense{32}, Relu{}, Dropout{0.5F}, Dense{10}}},
+                      {1, 3, 64, 200, 17});
+}
+
+TEST(Predictor, leaves_no_trace_of_an_earlier_call) {
+  const Network network = *initialize({{1, 4, 4}, {Relu{}, Flatten{}, Dense{3}}}, GlorotUniform{}, 1);
+  auto predictor = Predictor::create(network);
+  ASSERT_TRUE(predictor);
+  const std::vector<float> inputs = draw(16);
+  const std::span<const float> first = (*predictor)->logits(inputs, 1);
+  const std::vector<float> before(first.begin(), first.end());
+  const std::vector<float> others(16 * 64, 1e30F);
+  (*predictor)->logits(others, 64);
+  const std::span<const float> second = (*predictor)->logits(inputs, 1);
+  EXPECT_EQ(before, std::vector<float>(second.begin(), second.end()));
+}
+
+TEST(Predictor, refuses_parameters_that_do_not_fit) {
+  Network network = *initialize({{1, 4, 4}, {Flatten{}, Dense{3}}}, GlorotUniform{}, 1);
+  network.parameters[0].shape = {16, 3};
+  const auto predictor = Predictor::create(network);
+  ASSERT_FALSE(predictor);
+  EXPECT_EQ(predictor.error().code, ErrorCode::invalid_input);
+  EXPECT_EQ(predictor.error().message, "parameter 0 has shape 16x3, its architecture has 3x16");
+}
+
+}  // namespace
+}  // namespace espy::nn
