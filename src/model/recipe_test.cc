@@ -49,7 +49,7 @@ TEST(Recipe, SoftmaxIsTheTutorials) {
 
 TEST(Recipe, DeepIsTheTutorials) {
   const Recipe& deep = recipe("deep");
-  EXPECT_EQ(parameter_count(deep), 832U + 51264 + 3211264 + 10250);
+  EXPECT_EQ(parameter_count(deep), 832U + 51264 + 3212288 + 10250);
   const auto start = std::get<nn::TruncatedNormal>(deep.initializer);
   EXPECT_EQ(start.standard_deviation, 0.1f);
   EXPECT_EQ(start.bias, 0.1f);
