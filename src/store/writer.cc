@@ -20,26 +20,28 @@ namespace {
 constexpr std::size_t kGroupRows = 1024;
 constexpr std::size_t kGroupBytes = std::size_t{8} << 20;
 
-// Frames of the write-ahead log (32 MiB) between two checkpoints: a checkpoint holds up the commits behind it
-// for tens of milliseconds, so not often; a long log slows the next start, so not too seldom.
-constexpr int kCheckpointFrames = 4000;
-constexpr int kTruncateFrames = 8192;  // 64 MiB
+// The log is emptied, not only copied, when it exceeds so many checkpoints' worth (64 MiB): readers have kept
+// it from beginning anew.
+constexpr int kTruncateCheckpoints = 2;
 constexpr int kTruncatePatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 
 }  // namespace
 
 Result<std::unique_ptr<Writer>> Writer::start(std::shared_ptr<Connection> connection,
-                                              const StoreOptions& options) {
-  std::unique_ptr<Writer> writer(new Writer(std::move(connection), options));
+                                              const StoreOptions& options, int checkpoint_frames) {
+  std::unique_ptr<Writer> writer(new Writer(std::move(connection), options, checkpoint_frames));
   const Result<void> prepared = writer->prepare_statements();
   if (!prepared) return prepared.error();
   writer->thread_ = std::thread([self = writer.get()] { self->run(); });
   return writer;
 }
 
-Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& options)
-    : options_(options), path_(connection->path()), connection_(std::move(connection)) {}
+Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames)
+    : options_(options),
+      path_(connection->path()),
+      checkpoint_frames_(checkpoint_frames),
+      connection_(std::move(connection)) {}
 
 void Writer::finish() {
   {
@@ -159,7 +161,13 @@ void Writer::write_group(std::deque<Pending>& batch) {
   Result<void> outcome;
   if (broken_) outcome = recover();
   if (outcome) outcome = commit(batch, rows);
-  if (outcome) last_stored_ = batch[rows - 1].record.id;
+  if (outcome) {
+    last_stored_ = batch[rows - 1].record.id;
+  } else {
+    // Whether a file is damaged is for the operator; the caller can but try again.
+    outcome = Error{ErrorCode::unavailable, std::move(outcome).error().message};
+  }
+  tell_operator(outcome);
   {
     const std::lock_guard lock(mutex_);
     waiting_rows_ -= rows;
@@ -192,7 +200,6 @@ int Writer::insert(const Pending& pending) {
 
 Error Writer::abandon_commit(int status) {
   Error error = connection_->error("write to");
-  error.code = ErrorCode::unavailable;  // for the caller; whether a file is damaged, the operator is told
   // Many failures have ended the transaction already.
   if (sqlite3_get_autocommit(connection_->get()) == 0) rollback_.run();
   switch (status & 0xff) {
@@ -205,8 +212,18 @@ Error Writer::abandon_commit(int status) {
     default:
       broken_ = true;
   }
-  log::error(error.message);
   return error;
+}
+
+// Once when commits begin to fail and once when they succeed again; there may be thousands a second.
+void Writer::tell_operator(const Result<void>& outcome) {
+  if (failing_ == !outcome) return;
+  failing_ = !outcome;
+  if (failing_) {
+    log::error(outcome.error().message);
+  } else {
+    log::warning(format("store {} keeps records again", path_));
+  }
 }
 
 // What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
@@ -217,7 +234,7 @@ Result<void> Writer::recover() {
   }
   connection_.reset();
   Result<std::unique_ptr<Connection>> opened = open_for_writing(path_);
-  if (!opened) return Error{ErrorCode::unavailable, std::move(opened).error().message};
+  if (!opened) return std::move(opened).error();
   if (last_stored_) {
     Result<Statement> find = Statement::prepare(**opened, "SELECT 1 FROM record WHERE id = ?1");
     if (!find) return std::move(find).error();
@@ -231,13 +248,13 @@ Result<void> Writer::recover() {
   Result<void> prepared = prepare_statements();
   if (!prepared) return prepared;
   broken_ = false;
-  log::warning(format("store {} is writable again", path_));
   return {};
 }
 
 void Writer::checkpoint_when_due() {
-  if (log_frames_ - checkpointed_at_ < kCheckpointFrames) return;
-  checkpoint(log_frames_ > kTruncateFrames ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
+  if (log_frames_ - checkpointed_at_ < checkpoint_frames_) return;
+  checkpoint(log_frames_ > kTruncateCheckpoints * checkpoint_frames_ ? SQLITE_CHECKPOINT_TRUNCATE
+                                                                     : SQLITE_CHECKPOINT_PASSIVE);
 }
 
 void Writer::checkpoint(int mode) {

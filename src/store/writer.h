@@ -16,11 +16,17 @@
 
 namespace espy::store {
 
+// Frames of the write-ahead log (pages of 8 KiB, so 32 MiB in all) between two checkpoints. A checkpoint
+// holds up the commits behind it for tens of milliseconds, so not often; a long log slows the next start, so
+// not too seldom.
+inline constexpr int kCheckpointFrames = 4000;
+
 class Writer {
  public:
   // Takes over a connection that is open for writing; its path is ":memory:" or the store's file.
   static Result<std::unique_ptr<Writer>> start(std::shared_ptr<Connection> connection,
-                                               const StoreOptions& options);
+                                               const StoreOptions& options,
+                                               int checkpoint_frames = kCheckpointFrames);
 
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -43,7 +49,7 @@ class Writer {
     std::size_t bytes;
   };
 
-  Writer(std::shared_ptr<Connection> connection, const StoreOptions& options);
+  Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames);
 
   // Counts and queues the record, or returns why it is refused.
   Result<void> enqueue(Pending& pending);
@@ -56,12 +62,14 @@ class Writer {
   Result<void> commit(const std::deque<Pending>& batch, std::size_t rows);
   int insert(const Pending& pending);
   Error abandon_commit(int status);
+  void tell_operator(const Result<void>& outcome);
   Result<void> recover();
   void checkpoint_when_due();
   void checkpoint(int mode);
 
   const StoreOptions options_;
   const std::string path_;
+  const int checkpoint_frames_;
 
   std::mutex mutex_;  // guards the queue
   std::condition_variable wake_;
@@ -77,7 +85,8 @@ class Writer {
   Statement insert_upload_;
   Statement commit_;
   Statement rollback_;
-  bool broken_ = false;  // a write failed in a way that leaves in doubt what the disk holds
+  bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
+  bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
   int log_frames_ = 0;       // in the write-ahead log
   int checkpointed_at_ = 0;  // its frames when the last checkpoint was tried
