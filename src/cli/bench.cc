@@ -1,0 +1,279 @@
+// espy bench: what this machine can do, as figures that name the machine, the build and the version.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "cli/commands.h"
+#include "cli/environment.h"
+#include "cli/help.h"
+#include "cli/output.h"
+#include "cli/shipped_models.h"
+#include "cli/text.h"
+#include "http/json.h"
+#include "image/decode.h"
+#include "image/prepare.h"
+#include "model/dataset.h"
+#include "model/predictor.h"
+#include "model/recipe.h"
+#include "model/train.h"
+#include "store/bench.h"
+
+namespace espy::cli {
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+using SteadyClock = std::chrono::steady_clock;
+
+// One line of a benchmark.
+struct Figure {
+  std::string name;
+  double value;
+  std::string unit;
+};
+
+void print_figures(const std::vector<Figure>& figures, bool json_wanted) {
+  const std::string processor = processor_name();
+  const int processors = thread_count(0);
+  if (!json_wanted) {
+    print(format("{}, {}, {} x {}\n", version_text(), ESPY_BUILD_TYPE, processors, processor));
+    Table table({{"what"}, {"figure", Align::right}, {"unit"}});
+    for (const Figure& figure : figures) {
+      table.add({figure.name,
+                 figure.value < 1000 ? format("{:.2f}", figure.value)
+                                     : grouped(static_cast<std::uint64_t>(figure.value + 0.5)),
+                 figure.unit});
+    }
+    print(table.text());
+    return;
+  }
+  http::JsonWriter json;
+  json.begin_object()
+      .field("version", version_text())
+      .field("build", ESPY_BUILD_TYPE)
+      .field("processor", processor)
+      .field("processors", processors);
+  json.key("figures").begin_array();
+  for (const Figure& figure : figures) {
+    json.begin_object()
+        .field("name", figure.name)
+        .field("value", json_figure(figure.value))
+        .field("unit", figure.unit)
+        .end_object();
+  }
+  json.end_array().end_object();
+  print(std::move(json).text() + "\n");
+}
+
+// Returns microseconds a call: the median of nine rounds that last long enough for the clock.
+double microseconds_a_call(const std::function<void()>& call) {
+  constexpr int kRounds = 9;
+  constexpr Seconds kRound{0.05};
+  call();  // plans and caches
+  std::vector<double> rounds;
+  for (int round = 0; round < kRounds; ++round) {
+    int calls = 0;
+    const auto began = SteadyClock::now();
+    Seconds spent{};
+    do {
+      call();
+      ++calls;
+      spent = SteadyClock::now() - began;
+    } while (spent < kRound);
+    rounds.push_back(spent.count() * 1e6 / calls);
+  }
+  std::nth_element(rounds.begin(), rounds.begin() + kRounds / 2, rounds.end());
+  return rounds[kRounds / 2];
+}
+
+// A bright stroke on black, so that preparing has something to scale and centre.
+image::GrayImage draw_stroke(int width, int height) {
+  image::GrayImage picture{width, height, {}};
+  picture.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
+  for (int y = height / 5; y < height * 4 / 5; ++y) {
+    const int center = width / 4 + (y - height / 5) / 2;
+    const int half = std::max(1, width / 20);
+    for (int x = std::max(0, center - half); x < std::min(width, center + half); ++x) {
+      picture.pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
+                     static_cast<std::size_t>(x)] = 255;
+    }
+  }
+  return picture;
+}
+
+// Returns a BMP file of 8-bit grey (BITMAPFILEHEADER, BITMAPINFOHEADER, a palette of 256 greys, rows from the
+// bottom, each filled up to four bytes): the one format that can be written without a codec.
+std::string to_bmp(const image::GrayImage& picture) {
+  std::string file;
+  const auto append = [&](std::uint32_t value, int bytes) {
+    for (int byte = 0; byte < bytes; ++byte) file += static_cast<char>(value >> (8 * byte) & 0xff);
+  };
+  constexpr std::uint32_t kHeaderBytes = 14 + 40 + 256 * 4;
+  const auto width = static_cast<std::uint32_t>(picture.width);
+  const auto height = static_cast<std::uint32_t>(picture.height);
+  const std::uint32_t row_bytes = (width + 3) / 4 * 4;
+  file += "BM";
+  append(kHeaderBytes + row_bytes * height, 4);
+  append(0, 4);
+  append(kHeaderBytes, 4);
+  append(40, 4);
+  append(width, 4);
+  append(height, 4);
+  append(1, 2);
+  append(8, 2);
+  append(0, 4);
+  append(row_bytes * height, 4);
+  append(0, 4);
+  append(0, 4);
+  append(256, 4);
+  append(0, 4);
+  for (std::uint32_t gray = 0; gray < 256; ++gray) append(gray * 0x010101, 4);
+  for (int y = picture.height - 1; y >= 0; --y) {
+    for (int x = 0; x < picture.width; ++x) file += static_cast<char>(picture.at(x, y));
+    file.append(row_bytes - width, '\0');
+  }
+  return file;
+}
+
+ExitStatus bench_predict(bool json) {
+  std::vector<Figure> figures;
+  for (const int side : {28, 512}) {
+    const image::GrayImage picture = draw_stroke(side, side);
+    const std::string upload = to_bmp(picture);
+    if (const auto decoded = image::decode(as_bytes(upload)); !decoded) return fail(decoded.error());
+    figures.push_back({format("decode, BMP {0}x{0}", side),
+                       microseconds_a_call([&] { (void)image::decode(as_bytes(upload)); }), "us/picture"});
+    for (const auto preparation : {image::Preparation::digit, image::Preparation::garment}) {
+      figures.push_back({format("prepare {0}, {1}x{1}", image::to_string(preparation), side),
+                         microseconds_a_call([&] { (void)image::prepare(picture, preparation); }),
+                         "us/picture"});
+    }
+  }
+  for (const ShippedModel& shipped : shipped_models()) {
+    const auto model = load_model(std::string(shipped.name));
+    if (!model) return fail(model.error());
+    model::Predictor predictor(*model);
+    const image::Input input = image::prepare(draw_stroke(100, 100), (*model)->preparation());
+    for (const std::size_t batch : {1, 64}) {
+      const std::vector<image::Input> inputs(batch, input);
+      const double microseconds = microseconds_a_call([&] { (void)predictor.predict(inputs); });
+      figures.push_back({format("predict {}, batch of {}", shipped.name, batch),
+                         microseconds / static_cast<double>(batch), "us/picture"});
+    }
+  }
+  print_figures(figures, json);
+  return ExitStatus::done;
+}
+
+// As many as MNIST has.
+constexpr double kEpochImages = 60'000;
+
+// Returns noise with labels: what a step costs does not depend on what is learned.
+model::Dataset make_noise(std::size_t count) {
+  model::Dataset data{.name = "noise",
+                      .preparation = image::Preparation::digit,
+                      .class_names = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
+                      .inputs = std::vector<image::Input>(count),
+                      .labels = std::vector<std::uint8_t>(count)};
+  std::mt19937 random(1);
+  for (std::size_t sample = 0; sample < count; ++sample) {
+    for (std::uint8_t& value : data.inputs[sample]) value = static_cast<std::uint8_t>(random());
+    data.labels[sample] = static_cast<std::uint8_t>(random() % 10);
+  }
+  return data;
+}
+
+// Trains for `duration` and returns what an epoch would take.
+Result<double> seconds_an_epoch(const model::Dataset& data, const model::Recipe& recipe, int threads,
+                                Seconds duration) {
+  double images_a_second = 0;
+  const auto trained =
+      model::train(data, recipe, {.threads = threads, .on_progress = [&](const model::Progress& progress) {
+                                    images_a_second = progress.images_a_second;
+                                    return progress.elapsed < duration;
+                                  }});
+  // Being stopped by on_progress is the way this ends.
+  if (images_a_second == 0) return trained.error();
+  return kEpochImages / images_a_second;
+}
+
+ExitStatus bench_train(int threads, bool json) {
+  const model::Dataset data = make_noise(6000);
+  std::vector<int> thread_counts = {1};
+  if (const int all = thread_count(threads); all > 1) thread_counts.push_back(all);
+  std::vector<Figure> figures;
+  for (const std::string_view name : {"mlp", "deep"}) {
+    const model::Recipe& recipe = *model::find_recipe(name);
+    for (const int count : thread_counts) {
+      const int used = std::min(count, recipe.batch_size);
+      const auto seconds = seconds_an_epoch(data, recipe, used, Seconds(3));
+      if (!seconds) return fail(seconds.error());
+      figures.push_back({format("train {}, {} {}", name, used, used == 1 ? "thread" : "threads"), *seconds,
+                         "s/epoch of 60,000"});
+    }
+  }
+  print_figures(figures, json);
+  return ExitStatus::done;
+}
+
+ExitStatus bench_store(const std::string& folder, bool json) {
+  std::vector<Figure> figures;
+  double syncs = 0;
+  for (const int clients : {1, 16, 64}) {
+    const auto measured = store::measure(folder, clients, std::chrono::seconds(2));
+    if (!measured) return fail(measured.error());
+    syncs = std::max(syncs, measured->disk_syncs_per_second);
+    const std::string who = format("{} {}", clients, clients == 1 ? "client" : "clients");
+    figures.push_back({format("durable records, {}", who), measured->rows_per_second, "records/s"});
+    figures.push_back(
+        {format("  median latency, {}", who), static_cast<double>(measured->median_latency.count()), "us"});
+    figures.push_back(
+        {format("  99th percentile, {}", who), static_cast<double>(measured->p99_latency.count()), "us"});
+    figures.push_back({format("  processor, {}", who), measured->cpu_microseconds_per_row, "us/record"});
+  }
+  figures.insert(figures.begin(), {"disk alone, 4 KiB and fdatasync", syncs, "syncs/s"});
+  print_figures(figures, json);
+  return ExitStatus::done;
+}
+
+}  // namespace
+
+Action declare_bench_predict(Flags& flags) {
+  auto json = std::make_shared<bool>(false);
+  flags.toggle("--json", *json, "print one JSON object");
+  return [json] { return bench_predict(*json); };
+}
+
+Action declare_bench_train(Flags& flags) {
+  struct Settings {
+    int threads = 0;
+    bool json = false;
+  };
+  auto settings = std::make_shared<Settings>();
+  flags.number<int>("--threads", "N", settings->threads, {0, 1024}, "threads to compare with one",
+                    "one for each processor");
+  flags.toggle("--json", settings->json, "print one JSON object");
+  return [settings] { return bench_train(settings->threads, settings->json); };
+}
+
+Action declare_bench_store(Flags& flags) {
+  struct Settings {
+    std::string folder = ".";
+    bool json = false;
+  };
+  auto settings = std::make_shared<Settings>();
+  flags.text("--folder", "DIR", settings->folder, "a folder on the disk to measure");
+  flags.toggle("--json", settings->json, "print one JSON object");
+  return [settings] { return bench_store(settings->folder, settings->json); };
+}
+
+}  // namespace espy::cli

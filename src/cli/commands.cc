@@ -1,0 +1,27 @@
+#include "cli/commands.h"
+
+namespace espy::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"train", "train a network and write it as a model file", "ESPY_TRAIN_", declare_train},
+    {"eval", "measure a model on labelled pictures", "ESPY_EVAL_", declare_eval},
+    {"predict", "say what pictures show", "ESPY_PREDICT_", declare_predict},
+    {"serve", "answer over HTTP and record every answer", "ESPY_", declare_serve},
+    {"history", "look back at what was answered", "ESPY_HISTORY_", nullptr},
+    {"history list", "list records, newest first", "ESPY_HISTORY_", declare_history_list},
+    {"history show", "show one record and its picture", "ESPY_HISTORY_", declare_history_show},
+    {"history export", "write records as CSV or NDJSON", "ESPY_HISTORY_", declare_history_export},
+    {"model", "look into model files", "ESPY_MODEL_", nullptr},
+    {"model info", "show what a model file holds", "ESPY_MODEL_", declare_model_info},
+    {"bench", "measure this machine", "ESPY_BENCH_", nullptr},
+    {"bench predict", "measure decoding, preparing and predicting", "ESPY_BENCH_", declare_bench_predict},
+    {"bench train", "measure seconds per epoch", "ESPY_BENCH_", declare_bench_train},
+    {"bench store", "measure durable records per second", "ESPY_BENCH_", declare_bench_store},
+};
+
+}  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+
+}  // namespace espy::cli

@@ -1,0 +1,45 @@
+#include "cli/csv.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace espy::cli {
+namespace {
+
+TEST(Csv, LeavesPlainFieldsAlone) {
+  EXPECT_EQ(csv_field("seven.png"), "seven.png");
+  EXPECT_EQ(csv_field(""), "");
+  EXPECT_EQ(csv_field("two words"), "two words");
+}
+
+// RFC 4180 section 2, rules 6 and 7.
+TEST(Csv, QuotesCommasQuotesAndLineBreaks) {
+  EXPECT_EQ(csv_field("a,b"), "\"a,b\"");
+  EXPECT_EQ(csv_field("say \"7\""), "\"say \"\"7\"\"\"");
+  EXPECT_EQ(csv_field("two\r\nlines"), "\"two\r\nlines\"");
+}
+
+TEST(Csv, DoesNotAlterWhatLooksLikeAFormula) { EXPECT_EQ(csv_field("=1+1"), "=1+1"); }
+
+TEST(Csv, ALineHasAFieldForEachColumn) {
+  const store::Record record{.id = *parse_uuid("01936f2e-7a1b-7c3d-8e4f-0123456789ab"),
+                             .time = *parse_timestamp("2026-11-22T03:41:00.5Z"),
+                             .model = "digits",
+                             .model_version = "3fa2b1c09d11",
+                             .file_name = "seven.png",
+                             .label = 7,
+                             .class_name = "7",
+                             .confidence = 0.5f,
+                             .upload_bytes = 300,
+                             .latency = std::chrono::microseconds(120)};
+  const std::string line = csv_line(record);
+  EXPECT_EQ(
+      line,
+      "01936f2e-7a1b-7c3d-8e4f-0123456789ab,2026-11-22T03:41:00.500000Z,digits,3fa2b1c09d11,seven.png,7,7,"
+      "0.5,recognized,0000000000000000000000000000000000000000000000000000000000000000,300,120\r\n");
+  EXPECT_EQ(std::ranges::count(line, ','), std::ranges::count(csv_heading(), ','));
+}
+
+}  // namespace
+}  // namespace espy::cli

@@ -1,0 +1,42 @@
+#include "cli/environment.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "model/dataset.h"
+
+namespace espy::cli {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> data_search() {
+  return model::data_folders(variable("ESPY_DATA"), variable("XDG_CACHE_HOME"), variable("HOME"));
+}
+
+int thread_count(int threads) {
+  if (threads > 0) return threads;
+  // hardware_concurrency() counts what the affinity mask of this process allows (glibc).
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::string processor_name() {
+  std::ifstream information("/proc/cpuinfo");
+  for (std::string line; std::getline(information, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  utsname system{};
+  return ::uname(&system) == 0 ? system.machine : "unknown processor";
+}
+
+}  // namespace espy::cli

@@ -1,0 +1,80 @@
+// espy model info: what a model file holds.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/format.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/shipped_models.h"
+#include "cli/text.h"
+#include "http/json.h"
+#include "image/prepare.h"
+#include "nn/architecture.h"
+#include "nn/tensor.h"
+
+namespace espy::cli {
+namespace {
+
+struct Settings {
+  std::string model;
+  bool json = false;
+};
+
+std::uint64_t parameter_count(const model::Model& model) {
+  std::uint64_t count = 0;
+  for (const nn::Tensor& parameter : model.network().parameters) count += nn::element_count(parameter.shape);
+  return count;
+}
+
+std::string info_json(const model::Model& model) {
+  http::JsonWriter json;
+  json.begin_object()
+      .field("version", model.version())
+      .field("full_version", model.full_version())
+      .field("recipe", model.recipe())
+      .field("preparation", image::to_string(model.preparation()));
+  json.key("classes").begin_array();
+  for (const std::string& name : model.class_names()) json.value(name);
+  json.end_array();
+  json.field("network", nn::to_string(model.network().architecture))
+      .field("parameters", parameter_count(model))
+      .field("bytes", model.file().size());
+  json.key("metrics").begin_object();
+  for (const auto& [name, value] : model.metrics()) json.field(name, value);
+  json.end_object().end_object();
+  return std::move(json).text() + "\n";
+}
+
+std::string info_text(const model::Model& model) {
+  const auto line = [](std::string_view name, const std::string& value) {
+    return format("{:<12} {}\n", name, printable(value));
+  };
+  std::string text = line("version", model.full_version()) + line("recipe", model.recipe()) +
+                     line("preparation", std::string(image::to_string(model.preparation()))) +
+                     line("classes", join(model.class_names(), ", ")) +
+                     line("network", nn::to_string(model.network().architecture)) +
+                     line("parameters", grouped(parameter_count(model))) +
+                     line("size", to_size_text(model.file().size()));
+  for (const auto& [name, value] : model.metrics()) text += line(name, value);
+  return text;
+}
+
+ExitStatus info(const Settings& settings) {
+  const auto model = load_model(settings.model);
+  if (!model) return fail(model.error());
+  print(settings.json ? info_json(**model) : info_text(**model));
+  return ExitStatus::done;
+}
+
+}  // namespace
+
+Action declare_model_info(Flags& flags) {
+  auto settings = std::make_shared<Settings>();
+  flags.argument("MODEL", settings->model, format("a model file, {}", shipped_model_names()));
+  flags.toggle("--json", settings->json, "print one JSON object");
+  return [settings] { return info(*settings); };
+}
+
+}  // namespace espy::cli
