@@ -95,6 +95,7 @@ void append_response(std::string& out, const Response& response, Body body, Afte
   out += "\r\nDate: ";
   out += date;
   if (afterwards == Afterwards::close) out += "\r\nConnection: close";
+  if (afterwards == Afterwards::say_keep_open) out += "\r\nConnection: keep-alive";
   out += "\r\nX-Content-Type-Options: nosniff\r\nContent-Type: ";
   out += response.content_type;
   out += "\r\nContent-Length: ";

@@ -11,13 +11,16 @@ namespace espy::http {
 
 enum class Method { get, head, post, other };
 
+// What becomes of the connection. HTTP/1.0 must be told when it stays open, HTTP/1.1 when it does not.
+enum class Afterwards { keep_open, say_keep_open, close };
+
 struct Request {
   Method method = Method::other;
   std::string target;  // as it came: path and query, still percent-encoded
   std::string content_type;
   std::string accept;
   std::string body;
-  bool keep_alive = false;  // HTTP/1.0 gets one answer a connection
+  Afterwards afterwards = Afterwards::close;  // as the client wishes
 };
 
 struct Response {
@@ -36,8 +39,7 @@ std::string_view error_name(int status);
 // Returns {"error": {"code": ..., "message": ...}} with the status.
 Response json_error(int status, std::string_view message);
 
-enum class Body { send, leave_out };         // leave_out: the request was HEAD
-enum class Afterwards { keep_open, close };  // what becomes of the connection
+enum class Body { send, leave_out };  // leave_out: the request was HEAD
 
 // Returns "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7).
 std::string http_date(Timestamp time);

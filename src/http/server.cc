@@ -54,9 +54,9 @@ constexpr std::size_t kLargeBufferBytes = 64 << 10;
 constexpr std::size_t kMaxBurst = 64;
 constexpr std::size_t kMaxBurstBytes = 256 << 10;
 // How long a closing connection still drops what the client sends, so that it gets to read the answer.
-constexpr std::chrono::milliseconds kLingerTime{2000};
+constexpr std::chrono::milliseconds kLingerTime{1000};
 // How long idle connections stay when stopping: a request may be on its way.
-constexpr std::chrono::milliseconds kIdleGrace{1000};
+constexpr std::chrono::duration<double> kIdleGrace{1};
 constexpr std::chrono::milliseconds kLongestSweep{250};
 constexpr std::chrono::milliseconds kShortestSweep{10};
 constexpr std::chrono::milliseconds kAcceptPause{100};  // when there are no file descriptors left
@@ -64,6 +64,10 @@ constexpr std::chrono::milliseconds kAcceptPause{100};  // when there are no fil
 constexpr std::size_t kMaxRefusals = 256;
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
+
+std::chrono::steady_clock::duration ticks(std::chrono::duration<double> time) {
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(time);
+}
 
 // What all loops share.
 struct Shared {
@@ -209,15 +213,17 @@ Task Connection::serve() {
       prepare_to_read();
       const std::size_t received = co_await socket_.async_read_some(
           net::buffer(buffer_.data() + end_, buffer_.size() - end_), net::redirect_error(kAwait, error));
-      if (error && !expired_) co_return;
+      const bool cut_off = error == net::error::eof && reader_.state() != RequestReader::State::waiting;
+      if (error && !expired_ && !cut_off) co_return;
       take_received(received);
+      if (cut_off) {
+        put_refusal(400, "the connection ended within the request");
+      } else if (expired_) {
+        const double limit = loop_.options().request_timeout.count();
+        put_refusal(408, format("the request was not complete after {} s", limit));
+      }
     }
-    if (expired_) {
-      put_refusal(
-          408, format("the request was not complete after {} ms", loop_.options().request_timeout.count()));
-    } else {
-      hunger = take_requests();
-    }
+    hunger = take_requests();
     if (unanswered_ > 0) {
       phase_ = Phase::answering;
       co_await answers_to_come();
@@ -225,7 +231,8 @@ Task Connection::serve() {
     collect_answers();
     for (std::size_t sent = 0; sent < out_.size();) {
       phase_ = Phase::writing;
-      deadline_ = now() + loop_.options().request_timeout;  // for each step: a slow reader may take its time
+      deadline_ =
+          now() + ticks(loop_.options().request_timeout);  // for each step: a slow reader may take its time
       sent += co_await socket_.async_write_some(net::buffer(out_.data() + sent, out_.size() - sent),
                                                 net::redirect_error(kAwait, error));
       if (error) co_return;
@@ -260,7 +267,7 @@ void Connection::prepare_to_read() {
   const bool idle = reader_.state() == RequestReader::State::waiting;
   if (idle && phase_ != Phase::idle) request_began_ = now();
   phase_ = idle ? Phase::idle : Phase::reading;
-  deadline_ = request_began_ + (idle ? loop_.options().idle_timeout : loop_.options().request_timeout);
+  deadline_ = request_began_ + ticks(idle ? loop_.options().idle_timeout : loop_.options().request_timeout);
   make_room();
 }
 
@@ -300,11 +307,12 @@ Connection::Hunger Connection::take_requests() {
 
 void Connection::take_request() {
   Request& request = reader_.request();
-  keep_alive_ = request.keep_alive && !loop_.stopping();
+  if (loop_.stopping()) request.afterwards = Afterwards::close;
+  keep_alive_ = request.afterwards != Afterwards::close;
   const std::size_t slot = slots_.size();
   slots_.push_back({.response = {},
                     .body = request.method == Method::head ? Body::leave_out : Body::send,
-                    .afterwards = keep_alive_ ? Afterwards::keep_open : Afterwards::close});
+                    .afterwards = request.afterwards});
   ++unanswered_;
   try {
     loop_.routes().answer(request, loop_.lane(),
@@ -400,8 +408,8 @@ void Loop::stop() {
 
 void Loop::begin_stopping() {
   stopping_ = true;
-  idle_deadline_ = now() + std::min(kIdleGrace, options().stop_timeout);
-  stop_deadline_ = now() + options().stop_timeout;
+  idle_deadline_ = now() + ticks(std::min(kIdleGrace, options().stop_timeout));
+  stop_deadline_ = now() + ticks(options().stop_timeout);
   // Who is connected already is served still; closing the socket would reset them.
   error_code error;
   acceptor_.non_blocking(true, error);
@@ -455,7 +463,8 @@ Task Loop::serve(Socket socket, Admission admission) {
 
 Task Loop::sweep() {
   const auto shortest = std::min({options().request_timeout, options().idle_timeout, options().stop_timeout});
-  const auto period = std::clamp(shortest / 4, kShortestSweep, kLongestSweep);
+  const auto period =
+      ticks(std::clamp<std::chrono::duration<double>>(shortest / 4, kShortestSweep, kLongestSweep));
   while (!stopping_ || !connections_.empty()) {
     sweep_timer_.expires_after(period);
     error_code error;

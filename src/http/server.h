@@ -19,9 +19,9 @@ struct ServerOptions {
   std::size_t max_connections = 10000;  // one more is answered 503 and closed
   std::size_t max_head_bytes = 16 << 10;
   std::size_t max_body_bytes = (std::size_t{16} << 20) + (64 << 10);  // an upload and its multipart frame
-  std::chrono::milliseconds request_timeout{30'000};  // from a request's first byte to its last
-  std::chrono::milliseconds idle_timeout{60'000};     // between requests
-  std::chrono::milliseconds stop_timeout{10'000};     // for requests in hand when stopping
+  std::chrono::duration<double> request_timeout{30};  // from a request's first byte to its last
+  std::chrono::duration<double> idle_timeout{60};     // between requests
+  std::chrono::duration<double> stop_timeout{10};     // for requests in hand when stopping
 };
 
 class Server {

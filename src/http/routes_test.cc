@@ -1,0 +1,407 @@
+#include "http/routes.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <set>
+
+#include "base/format.h"
+#include "http/page.h"
+#include "service/testing.h"
+
+namespace espy::http {
+namespace {
+
+using service::testing::bar_picture;
+using service::testing::blank_picture;
+using service::testing::Service;
+
+constexpr std::string_view kBrowser = "text/html,application/xhtml+xml,*/*;q=0.8";
+
+bool contains(std::string_view text, std::string_view piece) { return text.find(piece) != text.npos; }
+
+std::string file_part(std::string_view name, std::string_view file_name, std::string_view content) {
+  return format("--b\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{}\"\r\n\r\n{}\r\n", name,
+                file_name, content);
+}
+
+std::string field_part(std::string_view name, std::string_view content) {
+  return format("--b\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{}\r\n", name, content);
+}
+
+class RoutesTest : public ::testing::Test {
+ protected:
+  // Answers a request, running the loop until it is answered.
+  Response answer(Method method, std::string target, std::string content_type = "", std::string body = "",
+                  std::string_view accept = "*/*") {
+    Request request{.method = method,
+                    .target = std::move(target),
+                    .content_type = std::move(content_type),
+                    .accept = std::string(accept),
+                    .body = std::move(body),
+                    .afterwards = Afterwards::keep_open};
+    std::optional<Response> response;
+    routes_.answer(request, lane_, [&](Response given) {
+      EXPECT_FALSE(response);
+      response = std::move(given);
+    });
+    while (!response) {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return !tasks_.empty(); });
+      const std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+    }
+    return *std::move(response);
+  }
+
+  Response get(std::string target, std::string_view accept = "*/*") {
+    return answer(Method::get, std::move(target), "", "", accept);
+  }
+
+  Response post_form(std::string target, std::string parts, std::string_view accept = "*/*") {
+    return answer(Method::post, std::move(target), "multipart/form-data; boundary=b",
+                  std::move(parts) + "--b--\r\n", accept);
+  }
+
+  boost::json::value get_json(std::string target) {
+    const Response response = get(std::move(target));
+    EXPECT_EQ(response.status, 200) << response.body;
+    EXPECT_EQ(response.content_type, "application/json");
+    return boost::json::parse(response.body);
+  }
+
+  // Makes a record and returns its id.
+  std::string predict(std::string target = "/api/predict", std::string picture = bar_picture()) {
+    const Response response = answer(Method::post, std::move(target), "image/bmp", std::move(picture));
+    EXPECT_EQ(response.status, 200) << response.body;
+    return std::string(boost::json::parse(response.body).at("id").as_string());
+  }
+
+  void expect_json_error(const Response& response, int status, std::string_view code,
+                         std::string_view piece) {
+    EXPECT_EQ(response.status, status);
+    EXPECT_EQ(response.content_type, "application/json");
+    const boost::json::value error = boost::json::parse(response.body).at("error");
+    EXPECT_EQ(error.at("code").as_string(), code);
+    EXPECT_TRUE(contains(error.at("message").as_string(), piece)) << response.body;
+  }
+
+  void expect_plain(const Response& response, int status, std::string_view text) {
+    EXPECT_EQ(response.status, status);
+    EXPECT_EQ(response.content_type, "text/plain; charset=utf-8");
+    EXPECT_EQ(response.body, text);
+  }
+
+  void expect_page(const Response& response, int status, std::string_view piece) {
+    EXPECT_EQ(response.status, status);
+    EXPECT_EQ(response.content_type, kPageType);
+    EXPECT_TRUE(contains(response.fields, "Content-Security-Policy: default-src 'none'"));
+    EXPECT_TRUE(contains(response.body, piece)) << response.body;
+  }
+
+  std::size_t record_count() { return service_.store.list({})->records.size(); }
+
+  Service service_{{.max_kept_upload_bytes = 4096}};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+  service::Lane lane_{*service_.classifier, [this](std::function<void()> task) {
+                        const std::lock_guard lock(mutex_);
+                        tasks_.push_back(std::move(task));
+                        wake_.notify_one();
+                      }};
+  Routes routes_{*service_.classifier};
+};
+
+// The form.
+
+TEST_F(RoutesTest, AnUploadIsAnsweredInOneLine) {
+  expect_plain(post_form("/", file_part("file", "seven.bmp", bar_picture())), 200, "The result is: 7\n");
+}
+
+TEST_F(RoutesTest, TheModelIsChosenInTheFormOrInTheQuery) {
+  const std::string file = file_part("file", "boot.BMP", bar_picture());
+  expect_plain(post_form("/?model=garments", file), 200, "The result is: Ankle <boot>\n");
+  expect_plain(post_form("/", field_part("model", "garments") + file), 200, "The result is: Ankle <boot>\n");
+  expect_plain(post_form("/?model=garments", file + field_part("model", "digits")), 200,
+               "The result is: 7\n");
+}
+
+TEST_F(RoutesTest, ABlankPictureIsNotRecognized) {
+  expect_plain(post_form("/", file_part("file", "a.bmp", blank_picture())), 200,
+               "The result is: not recognized\n");
+}
+
+TEST_F(RoutesTest, ABrowserGetsAPageWithThePictureAndItsFileNameEscaped) {
+  const Response response =
+      post_form("/?model=garments", file_part("file", "<b>.png", bar_picture()), kBrowser);
+  expect_page(response, 200, "The result is: <strong>Ankle &lt;boot&gt;</strong>");
+  EXPECT_TRUE(contains(response.body, "&lt;b&gt;.png"));
+  EXPECT_TRUE(contains(response.body, "<img src=\"/uploads/"));
+  EXPECT_TRUE(contains(response.body, "value=\"garments\" checked"));
+}
+
+TEST_F(RoutesTest, WithoutAFileThereIsNoFilePart) {
+  for (const std::string& parts : {std::string(), field_part("model", "digits"), field_part("file", "text"),
+                                   file_part("picture", "a.png", "x")}) {
+    expect_plain(post_form("/", parts), 400, "No file part");
+  }
+  expect_plain(answer(Method::post, "/", "application/x-www-form-urlencoded", "file=a"), 400, "No file part");
+  expect_plain(answer(Method::post, "/"), 400, "No file part");
+  expect_page(post_form("/", "", kBrowser), 400, "role=\"alert\">No file part</p>");
+}
+
+TEST_F(RoutesTest, AnEmptyFileNameGoesBackToThePageWhichSaysSo) {
+  const Response response = post_form("/?model=garments", file_part("file", "", ""), kBrowser);
+  EXPECT_EQ(response.status, 303);
+  EXPECT_EQ(response.fields, "Location: /?notice=no-selected-file&model=garments\r\n");
+  const Response page = get("/?notice=no-selected-file&model=garments", kBrowser);
+  expect_page(page, 200, "role=\"alert\">No selected file</p>");
+  EXPECT_TRUE(contains(page.body, "value=\"garments\" checked"));
+  EXPECT_FALSE(contains(get("/").body, "No selected file"));
+}
+
+TEST_F(RoutesTest, AForeignModelNameCannotEnterTheRedirect) {
+  const Response response =
+      post_form("/", field_part("model", "x\r\nSet-Cookie: a=b") + file_part("file", "", ""), kBrowser);
+  EXPECT_EQ(response.fields, "Location: /?notice=no-selected-file&model=x%0D%0ASet-Cookie%3A%20a%3Db\r\n");
+}
+
+TEST_F(RoutesTest, WhatIsNoPictureIsRefusedInTheKindThatWasAskedFor) {
+  expect_plain(post_form("/", file_part("file", "notes.txt", bar_picture())), 400,
+               "file name \"notes.txt\" does not end in .png, .jpg, .jpeg, .gif, .bmp or .webp");
+  const Response text = post_form("/", file_part("file", "notes.png", "just text"));
+  EXPECT_EQ(text.status, 400);
+  EXPECT_EQ(text.content_type, "text/plain; charset=utf-8");
+  expect_page(post_form("/", file_part("file", "notes.png", "just text"), kBrowser), 400, "role=\"alert\"");
+  expect_page(post_form("/", file_part("file", "<notes>", ""), kBrowser), 400, "&lt;notes&gt;");
+  expect_plain(post_form("/", file_part("file", "a.bmp", bar_picture()) + file_part("file", "b.bmp", "")),
+               400, "there are two parts named file");
+  expect_plain(post_form("/?model=letters", file_part("file", "a.bmp", bar_picture())), 404,
+               "there is no model letters; there are digits, garments");
+  EXPECT_EQ(record_count(), 0u);
+}
+
+TEST_F(RoutesTest, AMissingBoundaryIsSaid) {
+  expect_plain(answer(Method::post, "/", "multipart/form-data", "--b--"), 400,
+               "Content-Type multipart/form-data has no boundary");
+  expect_json_error(answer(Method::post, "/api/predict", "multipart/form-data", "--b--"), 400,
+                    "invalid_input", "no boundary");
+}
+
+TEST_F(RoutesTest, AStoreThatFailsIs503ByEveryRoad) {
+  service_.store.break_disk();
+  expect_plain(post_form("/", file_part("file", "a.bmp", bar_picture())), 503,
+               "cannot commit: the disk is full");
+  expect_page(post_form("/", file_part("file", "a.bmp", bar_picture()), kBrowser), 503, "the disk is full");
+  expect_json_error(answer(Method::post, "/api/predict", "", bar_picture()), 503, "unavailable",
+                    "the disk is full");
+}
+
+// The API.
+
+TEST_F(RoutesTest, PredictAnswersWithADurableRecord) {
+  const Response response =
+      answer(Method::post, "/api/predict?file_name=..%2Fseven.bmp", "image/bmp", bar_picture());
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(response.content_type, "application/json");
+  const boost::json::value record = boost::json::parse(response.body);
+  EXPECT_EQ(record.at("label"), 7);
+  EXPECT_EQ(record.at("class"), "7");
+  EXPECT_EQ(record.at("file_name"), "seven.bmp");
+  EXPECT_EQ(record.at("durable"), true);
+  EXPECT_EQ(record.at("upload").at("url").as_string(),
+            "/uploads/" + std::string(record.at("id").as_string()) + ".bmp");
+  const auto id = parse_uuid(record.at("id").as_string());
+  ASSERT_TRUE(id);
+  EXPECT_TRUE(service_.store.find(*id));
+}
+
+TEST_F(RoutesTest, PredictTakesAForm) {
+  const Response response = post_form(
+      "/api/predict", field_part("model", "garments") + file_part("file", "notes.txt", bar_picture()));
+  ASSERT_EQ(response.status, 200) << response.body;
+  const boost::json::value record = boost::json::parse(response.body);
+  EXPECT_EQ(record.at("model"), "garments");
+  EXPECT_EQ(record.at("file_name"), "notes.txt");
+  expect_json_error(post_form("/api/predict", file_part("picture", "a.png", "x")), 400, "invalid_input",
+                    "no part named file");
+}
+
+TEST_F(RoutesTest, PredictSaysWhatIsWrong) {
+  expect_json_error(answer(Method::post, "/api/predict", "image/png", ""), 400, "invalid_input", "empty");
+  expect_json_error(answer(Method::post, "/api/predict", "image/png", "just text"), 400, "invalid_input", "");
+  expect_json_error(answer(Method::post, "/api/predict?model=letters", "", bar_picture()), 404, "not_found",
+                    "there is no model letters");
+  expect_json_error(answer(Method::post, "/api/predict?modell=digits", "", bar_picture()), 400,
+                    "invalid_input", "unknown parameter modell");
+  expect_json_error(post_form("/api/predict?model=digits&model=digits", ""), 400, "invalid_input",
+                    "model is given twice");
+  EXPECT_EQ(record_count(), 0u);
+}
+
+TEST_F(RoutesTest, HistoryGoesPageByPageFromTheNewest) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 5; ++i) ids.insert(ids.begin(), predict());
+  std::vector<std::string> seen;
+  std::string next;
+  do {
+    const boost::json::value page =
+        get_json("/api/history?limit=2" + (next.empty() ? "" : "&before=" + next));
+    for (const auto& record : page.at("records").as_array()) seen.emplace_back(record.at("id").as_string());
+    next = page.at("next").is_null() ? "" : std::string(page.at("next").as_string());
+  } while (!next.empty());
+  EXPECT_EQ(seen, ids);
+}
+
+TEST_F(RoutesTest, HistoryHasFilters) {
+  const std::string digit = predict("/api/predict?file_name=a%20b.png");
+  const std::string garment = predict("/api/predict?model=garments");
+  const std::pair<std::string, std::set<std::string>> cases[] = {
+      {"", {digit, garment}},
+      {"model=garments", {garment}},
+      {"label=7", {digit}},
+      {"file_name=a+b.png", {digit}},
+      {"min_confidence=0.5", {garment}},
+      {"max_confidence=0.5", {digit}},
+      {"from=2020-01-01&until=2999-01-01T00:00:00Z", {digit, garment}},
+      {"until=2020-01-01", {}},
+      {"model=letters", {}},
+  };
+  for (const auto& [query, expected] : cases) {
+    std::set<std::string> found;
+    const boost::json::value page = get_json("/api/history?" + query);
+    for (const auto& record : page.at("records").as_array()) {
+      found.emplace(record.at("id").as_string());
+    }
+    EXPECT_EQ(found, expected) << query;
+  }
+}
+
+TEST_F(RoutesTest, HistorySaysWhichFilterIsWrong) {
+  const std::pair<std::string, std::string_view> cases[] = {
+      {"from=yesterday", "parameter from is \"yesterday\", must be a time"},
+      {"until=", "parameter until is \"\""},
+      {"label=seven", "parameter label is \"seven\", must be a whole number"},
+      {"min_confidence=1.5", "min_confidence"},
+      {"max_confidence=nan", "max_confidence"},
+      {"limit=0", "limit is \"0\", must be a number from 1 to 1000"},
+      {"limit=1001", "limit"},
+      {"limit=1e2", "limit"},
+      {"before=x", "before"},
+      {"page=2", "unknown parameter page"},
+  };
+  for (const auto& [query, piece] : cases) {
+    expect_json_error(get("/api/history?" + query), 400, "invalid_input", piece);
+  }
+}
+
+TEST_F(RoutesTest, ARecordIsFoundByItsId) {
+  const std::string id = predict("/api/predict?file_name=a.png");
+  const boost::json::value record = get_json("/api/history/" + id);
+  EXPECT_EQ(record.at("id").as_string(), id);
+  EXPECT_EQ(record.at("file_name"), "a.png");
+  EXPECT_EQ(record.at("upload").at("url").as_string(), "/uploads/" + id + ".bmp");
+  EXPECT_FALSE(record.as_object().contains("durable"));
+  expect_json_error(get("/api/history/01936f2e-7a1b-7c3d-8e4f-0123456789ab"), 404, "not_found", "01936f2e");
+  expect_json_error(get("/api/history/7"), 404, "not_found", "not a UUID");
+  expect_json_error(get("/api/history/"), 404, "not_found", "no such path");
+}
+
+TEST_F(RoutesTest, ModelsAreDescribed) {
+  const boost::json::value models = get_json("/api/models").at("models");
+  ASSERT_EQ(models.as_array().size(), 2u);
+  EXPECT_EQ(models.at(1), boost::json::parse(R"({"name": "garments", "version": ")" +
+                                             service_.registry.model(1)->version() +
+                                             R"(", "recipe": "softmax", "preparation": "digit",
+                                             "classes": ["Shirt", "Ankle <boot>"],
+                                             "metrics": {"test_accuracy": "0.5"}, "default": false})"));
+  EXPECT_EQ(models.at(0).at("default"), true);
+}
+
+// Uploads.
+
+TEST_F(RoutesTest, AnUploadComesBackAsItWasAndHarmless) {
+  const std::string id = predict();
+  const Response response = get("/uploads/" + id + ".bmp");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.content_type, "image/bmp");
+  EXPECT_EQ(response.body, bar_picture());
+  EXPECT_TRUE(contains(response.fields, "Content-Security-Policy: default-src 'none'; sandbox\r\n"));
+  EXPECT_TRUE(contains(response.fields, "Content-Disposition: inline; filename=\"" + id + ".bmp\"\r\n"));
+  EXPECT_TRUE(contains(response.fields, "Cache-Control: private, max-age=31536000, immutable\r\n"));
+}
+
+TEST_F(RoutesTest, NoOtherNameLeadsToAnUpload) {
+  const std::string id = predict();
+  const std::string large = predict("/api/predict", bar_picture() + std::string(4096, '\0'));
+  for (const std::string& name :
+       {id, id + ".png", id + ".bmp/", "../" + id + ".bmp", std::string("seven.png"), std::string(""),
+        std::string("%2e%2e%2fespy.db"), large + ".bmp"}) {
+    const Response response = get("/uploads/" + name);
+    EXPECT_EQ(response.status, 404) << name;
+    EXPECT_EQ(response.content_type, "application/json");
+  }
+  EXPECT_TRUE(get_json("/api/history/" + large).at("upload").at("url").is_null());
+}
+
+// The pages.
+
+TEST_F(RoutesTest, TheHistoryPageShowsWhatWasUploaded) {
+  predict("/api/predict?file_name=%3Ci%3E.png");
+  const Response response = get("/history?model=&label=7&file_name=&from=&until=");
+  expect_page(response, 200, "&lt;i&gt;.png");
+  EXPECT_FALSE(contains(get("/history?model=garments").body, "&lt;i&gt;.png"));
+  expect_page(get("/history?from=yesterday"), 400, "role=\"alert\">parameter from");
+}
+
+TEST_F(RoutesTest, TheStyleSheetIsThere) {
+  const Response response = get("/style.css");
+  EXPECT_EQ(response.content_type, "text/css; charset=utf-8");
+  EXPECT_TRUE(contains(response.body, "prefers-color-scheme: dark"));
+}
+
+TEST_F(RoutesTest, AnUnknownModelOnThePageIs404) {
+  expect_page(get("/?model=letters", kBrowser), 404, "there is no model letters");
+}
+
+// Paths and methods.
+
+TEST_F(RoutesTest, OtherPathsAre404InTheKindThatWasAskedFor) {
+  expect_json_error(get("/nowhere"), 404, "not_found", "no such path");
+  expect_json_error(get("/api/nowhere", kBrowser), 404, "not_found", "no such path");
+  expect_page(get("/nowhere", kBrowser), 404, "no such path");
+}
+
+TEST_F(RoutesTest, OtherMethodsAre405WithThoseThatThereAre) {
+  const Response index = answer(Method::other, "/");
+  expect_json_error(index, 405, "method_not_allowed", "GET, HEAD, POST");
+  EXPECT_EQ(index.fields, "Allow: GET, HEAD, POST\r\n");
+  EXPECT_EQ(answer(Method::get, "/api/predict").fields, "Allow: POST\r\n");
+  EXPECT_EQ(answer(Method::post, "/livez").fields, "Allow: GET, HEAD\r\n");
+}
+
+TEST_F(RoutesTest, EveryRouteIsReachedAndTakesHeadForGet) {
+  for (const Routes::Route& route : Routes::table()) {
+    EXPECT_FALSE(route.summary.empty());
+    if (route.method != Method::get || contains(route.path, "{")) continue;
+    EXPECT_EQ(answer(Method::head, std::string(route.path)).status, 200) << route.path;
+  }
+}
+
+TEST_F(RoutesTest, ReadyUntilItStops) {
+  EXPECT_EQ(get_json("/livez").at("status"), "ok");
+  EXPECT_EQ(get_json("/readyz").at("status"), "ok");
+  routes_.begin_stopping();
+  EXPECT_EQ(get_json("/livez").at("status"), "ok");
+  expect_json_error(get("/readyz"), 503, "unavailable", "stopping");
+}
+
+}  // namespace
+}  // namespace espy::http

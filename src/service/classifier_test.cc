@@ -1,0 +1,216 @@
+#include "service/classifier.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "service/testing.h"
+
+namespace espy::service {
+namespace {
+
+using testing::bar_picture;
+using testing::blank_picture;
+using testing::Service;
+
+// An event loop of the simplest kind.
+class Queue {
+ public:
+  Lane::Schedule schedule() {
+    return [this](std::function<void()> task) {
+      {
+        const std::lock_guard lock(mutex_);
+        tasks_.push_back(std::move(task));
+      }
+      wake_.notify_one();
+    };
+  }
+
+  // Waits for a task and runs it.
+  void run_one() {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return !tasks_.empty(); });
+    const std::function<void()> task = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    task();
+  }
+
+  std::size_t size() {
+    const std::lock_guard lock(mutex_);
+    return tasks_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+};
+
+class LaneTest : public ::testing::Test {
+ protected:
+  // Starts a classification whose answer will be answers_[i] for the i-th.
+  void classify(Request request) {
+    const std::size_t index = answers_.size();
+    answers_.emplace_back();
+    lane_.classify(std::move(request), [this, index](Result<Answer> answer) {
+      EXPECT_FALSE(answers_[index].has_value());
+      answers_[index] = std::move(answer);
+    });
+  }
+
+  Result<Answer> answer_to(Request request) {
+    const std::size_t index = answers_.size();
+    classify(std::move(request));
+    while (!answers_[index]) queue_.run_one();
+    return *answers_[index];
+  }
+
+  void expect_error(Request request, ErrorCode code, std::string_view piece) {
+    const Result<Answer> answer = answer_to(std::move(request));
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, code);
+    EXPECT_NE(answer.error().message.find(piece), std::string::npos) << answer.error().message;
+    EXPECT_TRUE(service_.store.list({})->records.empty());
+  }
+
+  static constexpr Timestamp kTime{std::chrono::microseconds(1'700'000'000'123'456)};
+  Service service_{{.max_kept_upload_bytes = 4096}, {.decode_limits = {}, .clock = [] { return kTime; }}};
+  Queue queue_;
+  Lane lane_{*service_.classifier, queue_.schedule()};
+  std::deque<std::optional<Result<Answer>>> answers_;
+};
+
+TEST_F(LaneTest, AnswersWithTheRecordThatTheStoreHas) {
+  const std::string picture = bar_picture();
+  const Result<Answer> answer = answer_to({.upload = picture, .file_name = "seven.bmp", .model = ""});
+  ASSERT_TRUE(answer);
+  const store::Record& record = answer->record;
+  EXPECT_EQ(record.time, kTime);
+  EXPECT_EQ(record.model, "digits");
+  EXPECT_EQ(record.model_version, service_.registry.model(0)->version());
+  EXPECT_EQ(record.file_name, "seven.bmp");
+  EXPECT_EQ(record.label, 7);
+  EXPECT_EQ(record.class_name, "7");
+  EXPECT_NEAR(record.confidence, 2.718 / (2.718 + 9), 1e-3);
+  EXPECT_EQ(record.verdict, Verdict::recognized);
+  EXPECT_EQ(record.upload_bytes, picture.size());
+  EXPECT_EQ(record.upload_digest, sha256(as_bytes(picture)));
+  EXPECT_EQ(record.id.bytes[6] >> 4, 7);
+  EXPECT_FALSE(image::is_blank(record.input));
+  EXPECT_EQ(answer->upload_media_type, "image/bmp");
+  EXPECT_EQ(*service_.store.find(record.id), record);
+  EXPECT_EQ(*service_.store.find_upload(record.id), (store::Upload{"image/bmp", picture}));
+}
+
+TEST_F(LaneTest, TheNameChoosesTheModel) {
+  const Result<Answer> answer = answer_to({.upload = bar_picture(), .file_name = "", .model = "garments"});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->record.model, "garments");
+  EXPECT_EQ(answer->record.class_name, "Ankle <boot>");
+}
+
+TEST_F(LaneTest, ABlankPictureIsNotRecognizedAndStillRecorded) {
+  const Result<Answer> answer = answer_to({.upload = blank_picture(), .file_name = "", .model = ""});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->record.verdict, Verdict::not_recognized);
+  EXPECT_TRUE(service_.store.find(answer->record.id));
+}
+
+TEST_F(LaneTest, WhatIsRefusedLeavesNoRecord) {
+  expect_error({.upload = bar_picture(), .file_name = "", .model = "letters"}, ErrorCode::not_found,
+               "letters");
+  expect_error({.upload = "", .file_name = "", .model = ""}, ErrorCode::invalid_input, "empty");
+  expect_error({.upload = "no picture at all", .file_name = "a.png", .model = ""}, ErrorCode::invalid_input,
+               "");
+  expect_error({.upload = bar_picture().substr(0, 1200), .file_name = "", .model = ""},
+               ErrorCode::invalid_input, "");
+}
+
+TEST_F(LaneTest, AStoreThatFailsMakesTheAnswerUnavailable) {
+  service_.store.break_disk();
+  expect_error({.upload = bar_picture(), .file_name = "", .model = ""}, ErrorCode::unavailable,
+               "disk is full");
+}
+
+TEST_F(LaneTest, AnUploadTooLargeToKeepHasNoMediaType) {
+  std::string large = bar_picture();
+  large.append(4096, '\0');  // behind the pixels, where no decoder looks
+  const Result<Answer> answer = answer_to({.upload = large, .file_name = "", .model = ""});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->upload_media_type, "");
+  EXPECT_EQ(answer->record.upload_bytes, large.size());
+  EXPECT_FALSE(service_.store.find_upload(answer->record.id));
+}
+
+TEST_F(LaneTest, WhatArrivesInOneTurnIsPredictedInOneTask) {
+  for (int i = 0; i < 300; ++i) {
+    classify({.upload = bar_picture(), .file_name = format("{}", i), .model = i % 3 == 0 ? "garments" : ""});
+  }
+  for (const auto& answer : answers_) EXPECT_FALSE(answer);
+  EXPECT_EQ(queue_.size(), 1u);
+  for (const auto& answer : answers_) {
+    while (!answer) queue_.run_one();
+    ASSERT_TRUE(*answer);
+  }
+  for (std::size_t i = 0; i < answers_.size(); ++i) {
+    EXPECT_EQ((*answers_[i])->record.file_name, format("{}", i));
+    EXPECT_EQ((*answers_[i])->record.model, i % 3 == 0 ? "garments" : "digits");
+  }
+}
+
+TEST_F(LaneTest, IdsGrowAlthoughTheClockStands) {
+  const Result<Answer> first = answer_to({.upload = bar_picture(), .file_name = "", .model = ""});
+  const Result<Answer> second = answer_to({.upload = bar_picture(), .file_name = "", .model = ""});
+  EXPECT_LT(first->record.id, second->record.id);
+}
+
+TEST(Lane, NobodyIsCalledAfterItsEnd) {
+  Service service;
+  Queue queue;
+  bool called = false;
+  {
+    Lane lane(*service.classifier, queue.schedule());
+    lane.classify({.upload = bar_picture(), .file_name = "", .model = ""},
+                  [&](const Result<Answer>&) { called = true; });
+  }
+  queue.run_one();                            // the batch
+  EXPECT_TRUE(service.store.append({}, {}));  // commits are in order, so the lane's is done as well
+  EXPECT_EQ(queue.size(), 0u);
+  EXPECT_FALSE(called);
+}
+
+TEST(Classifier, NeedsAModel) {
+  Registry registry;
+  const auto store = store::Store::open("sqlite::memory:");
+  const auto classifier = Classifier::create(registry, **store);
+  ASSERT_FALSE(classifier);
+  EXPECT_EQ(classifier.error().code, ErrorCode::invalid_input);
+  EXPECT_NE(classifier.error().message.find("no model"), std::string::npos);
+}
+
+TEST(Classifier, IdsContinueAfterThoseOfTheStore) {
+  Service service({}, {.decode_limits = {}, .clock = [] { return Timestamp(std::chrono::seconds(1)); }});
+  store::Record newest;
+  newest.id.bytes.fill(0x77);
+  ASSERT_TRUE(service.store.append(newest, {}));
+  const auto classifier = Classifier::create(service.registry, service.store);
+  ASSERT_TRUE(classifier);
+  Queue queue;
+  std::optional<Result<Answer>> answer;
+  Lane lane(**classifier, queue.schedule());
+  lane.classify({.upload = bar_picture(), .file_name = "", .model = ""},
+                [&](Result<Answer> given) { answer = std::move(given); });
+  while (!answer) queue.run_one();
+  ASSERT_TRUE(*answer);
+  EXPECT_GT((*answer)->record.id, newest.id);
+}
+
+}  // namespace
+}  // namespace espy::service
