@@ -23,7 +23,7 @@ struct Event {
   Kind kind;
   std::string file;         // its name without the folder
   std::int64_t number = 0;  // offset, size, or what was acknowledged
-  std::string bytes;
+  std::string bytes = {};
 };
 
 // A VFS (sqlite.org/vfs.html) before the system's own, which it stands in for as the default while it lives.
@@ -194,8 +194,6 @@ class Platter {
         break;
     }
   }
-
-  bool is_synced() const { return unsynced_.empty(); }
 
   // `kept` is the part of the unsynced sectors that survives.
   std::string after_power_cut(double kept, std::mt19937& random) const {
