@@ -30,15 +30,21 @@ namespace {
 // What a multipart form puts around an upload: boundaries, headers, other fields.
 constexpr std::size_t kMultipartFrameBytes = 64 << 10;
 
+using Seconds = std::chrono::duration<double>;
+
+std::chrono::milliseconds to_milliseconds(double seconds) {
+  return std::chrono::round<std::chrono::milliseconds>(Seconds(seconds));
+}
+
 struct Settings {
   std::vector<std::string> models;
   std::string store = "sqlite:espy.db";
   store::StoreOptions store_options;
   image::DecodeLimits limits;
   http::ServerOptions server;
-  int request_timeout = static_cast<int>(http::ServerOptions{}.request_timeout.count());
-  int idle_timeout = static_cast<int>(http::ServerOptions{}.idle_timeout.count());
-  int stop_timeout = static_cast<int>(http::ServerOptions{}.stop_timeout.count());
+  double request_timeout = Seconds(http::ServerOptions{}.request_timeout).count();
+  double idle_timeout = Seconds(http::ServerOptions{}.idle_timeout).count();
+  double stop_timeout = Seconds(http::ServerOptions{}.stop_timeout).count();
   std::string log_level = "info";
   std::string log_format = "text";
 };
@@ -132,9 +138,9 @@ ExitStatus serve(Settings settings) {
   const auto classifier = service::Classifier::create(*registry, **store, {.decode_limits = settings.limits});
   if (!classifier) return fail(classifier.error());
   settings.server.max_body_bytes = settings.limits.max_bytes + kMultipartFrameBytes;
-  settings.server.request_timeout = std::chrono::seconds(settings.request_timeout);
-  settings.server.idle_timeout = std::chrono::seconds(settings.idle_timeout);
-  settings.server.stop_timeout = std::chrono::seconds(settings.stop_timeout);
+  settings.server.request_timeout = to_milliseconds(settings.request_timeout);
+  settings.server.idle_timeout = to_milliseconds(settings.idle_timeout);
+  settings.server.stop_timeout = to_milliseconds(settings.stop_timeout);
   const auto server = http::Server::open(settings.server, **classifier);
   if (!server) return fail(server.error());
 
@@ -175,12 +181,12 @@ Action declare_serve(Flags& flags) {
                               "pictures with more pixels are refused");
   flags.number<std::size_t>("--max-connections", "N", settings->server.max_connections, {.least = 1},
                             "connections at once");
-  flags.number<int>("--request-timeout", "SECONDS", settings->request_timeout, {1, 86400},
-                    "from a request's first byte to its last");
-  flags.number<int>("--idle-timeout", "SECONDS", settings->idle_timeout, {1, 86400},
-                    "between requests of a connection");
-  flags.number<int>("--stop-timeout", "SECONDS", settings->stop_timeout, {0, 86400},
-                    "for requests in hand when stopping");
+  flags.number<double>("--request-timeout", "SECONDS", settings->request_timeout, {0.001, 86400},
+                       "from a request's first byte to its last");
+  flags.number<double>("--idle-timeout", "SECONDS", settings->idle_timeout, {0.001, 86400},
+                       "between requests of a connection");
+  flags.number<double>("--stop-timeout", "SECONDS", settings->stop_timeout, {0, 86400},
+                       "for requests in hand when stopping");
   flags.choice("--log-level", {"debug", "info", "warning", "error", "off"}, settings->log_level,
                "how much is told on standard error");
   flags.choice("--log-format", {"text", "json"}, settings->log_format, "how it is told");

@@ -70,9 +70,9 @@ class BrowserTest(espy.TestCase):
 
     def assert_picture_shown(self):
         """Checks that the upload stands on the page and really is a picture to the browser."""
-        sizes = self.browser.execute_script(
-            "return [...document.querySelectorAll('img[src^=\"/uploads/\"]')].map(i => i.naturalWidth)")
-        self.assertTrue(sizes and all(size > 0 for size in sizes), sizes)
+        shown = """const pictures = [...document.querySelectorAll('img[src^="/uploads/"]')];
+                   return pictures.length > 0 && pictures.every(p => p.complete && p.naturalWidth > 0)"""
+        WebDriverWait(self.browser, 10).until(lambda browser: browser.execute_script(shown), "no picture came")
 
     def assert_fits(self):
         """Checks that nothing has to be scrolled sideways to be seen."""
@@ -87,35 +87,35 @@ class BrowserTest(espy.TestCase):
 
     def test_a_digit_is_answered_with_its_picture(self):
         self.upload("seven.png")
-        self.photograph("digit")
         self.assertIn("The result is: 7", self.page)
         self.assert_picture_shown()
         self.assert_fits()
+        self.photograph("digit")
 
     def test_a_photograph_of_a_digit_is_answered(self):
         self.upload("photo.jpg", model="digits")
-        self.photograph("photo")
         self.assertIn("The result is: 7", self.page)
         self.assert_picture_shown()
+        self.photograph("photo")
 
     def test_a_garment_is_answered_by_its_own_model(self):
         self.upload("boot.png", model="garments")
-        self.photograph("garment")
         self.assertIn("The result is: Ankle boot", self.page)
         self.assert_picture_shown()
         self.assert_fits()
+        self.photograph("garment")
 
     def test_the_history_page_shows_what_was_uploaded(self):
         self.upload("seven.png")
         self.open("/")
         self.upload("boot.png", model="garments")
         self.browser.find_element(By.LINK_TEXT, "History").click()
-        self.photograph("history")
         self.assertIn("seven.png", self.page)
         self.assertIn("boot.png", self.page)
         self.assertIn("Ankle boot", self.page)
         self.assert_picture_shown()
         self.assert_fits()
+        self.photograph("history")
 
     def test_what_is_no_picture_is_refused_in_words(self):
         self.upload("notes.txt")
