@@ -24,7 +24,7 @@ struct Record {
   float confidence = 0;
   Verdict verdict = Verdict::recognized;
   std::array<std::uint8_t, 784> input{};  // what the network saw: 28 rows of 28, 255 = ink
-  Sha256 upload_digest{};
+  Sha256 upload_digest{};                 // of the upload's bytes; what is read back is checked against it
   std::uint64_t upload_bytes = 0;
   std::chrono::microseconds latency{};  // from the upload's arrival to the prediction
 

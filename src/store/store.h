@@ -65,26 +65,29 @@ class Store {
   // Queues the record and its upload and returns at once. `done` gets success when both are committed and
   // fsynced, so that they survive a loss of power; records that are queued while one commit runs share the
   // next. A second append of the same id changes nothing and succeeds. Errors (by `done`, perhaps before
-  // append returns): unavailable (queue full, disk full, commit failed, read only).
+  // append returns): unavailable (queue full, disk full, commit failed, read only, being closed),
+  // invalid_input (a confidence that is not a finite number).
   virtual void append(Record record, Upload upload, Completion done) = 0;
 
   // As above, and waits.
   Result<void> append(Record record, Upload upload);
 
-  // Errors: not_found, unavailable.
+  // Errors: not_found, unavailable, corrupt (what is stored does not fit its checksum; names the record).
   virtual Result<Record> find(const Uuid& id) = 0;
 
   // Returns the picture of a record.
-  // Errors: not_found (no such record, or its upload was not kept), unavailable.
+  // Errors: not_found (no such record, or its upload was not kept), unavailable, corrupt (it does not fit the
+  // record's upload_digest).
   virtual Result<Upload> find_upload(const Uuid& id) = 0;
 
   // Returns whether an upload of this size is kept beside its record.
   virtual bool keeps_upload(std::uint64_t bytes) const = 0;
 
   // Returns the media type of each record's upload, in order; an empty one where none is kept.
+  // Errors: unavailable.
   virtual Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids) = 0;
 
-  // Errors: invalid_input (limit out of range), unavailable.
+  // Errors: invalid_input (limit out of range), unavailable, corrupt (names the first damaged record).
   virtual Result<Page> list(const Query& query) = 0;
 
   // Returns the greatest id, so that ids made after a restart stay in order; nothing when there is no record.

@@ -161,7 +161,13 @@ void Writer::write_group(std::deque<Pending>& batch) {
   Result<void> outcome;
   if (broken_) outcome = recover();
   if (outcome) outcome = commit(batch, rows);
-  if (outcome) last_stored_ = batch[rows - 1].record.id;
+  if (outcome) {
+    last_stored_ = batch[rows - 1].record.id;
+  } else {
+    // Whether a file is damaged is for the operator; the caller can but try again.
+    outcome = Error{ErrorCode::unavailable, std::move(outcome).error().message};
+  }
+  tell_operator(outcome);
   {
     const std::lock_guard lock(mutex_);
     waiting_rows_ -= rows;
@@ -194,7 +200,6 @@ int Writer::insert(const Pending& pending) {
 
 Error Writer::abandon_commit(int status) {
   Error error = connection_->error("write to");
-  error.code = ErrorCode::unavailable;  // for the caller; whether a file is damaged, the operator is told
   // Many failures have ended the transaction already.
   if (sqlite3_get_autocommit(connection_->get()) == 0) rollback_.run();
   switch (status & 0xff) {
@@ -207,8 +212,18 @@ Error Writer::abandon_commit(int status) {
     default:
       broken_ = true;
   }
-  log::error(error.message);
   return error;
+}
+
+// Once when commits begin to fail and once when they succeed again; there may be thousands a second.
+void Writer::tell_operator(const Result<void>& outcome) {
+  if (failing_ == !outcome) return;
+  failing_ = !outcome;
+  if (failing_) {
+    log::error(outcome.error().message);
+  } else {
+    log::warning(format("store {} keeps records again", path_));
+  }
 }
 
 // What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
@@ -219,7 +234,7 @@ Result<void> Writer::recover() {
   }
   connection_.reset();
   Result<std::unique_ptr<Connection>> opened = open_for_writing(path_);
-  if (!opened) return Error{ErrorCode::unavailable, std::move(opened).error().message};
+  if (!opened) return std::move(opened).error();
   if (last_stored_) {
     Result<Statement> find = Statement::prepare(**opened, "SELECT 1 FROM record WHERE id = ?1");
     if (!find) return std::move(find).error();
@@ -233,7 +248,6 @@ Result<void> Writer::recover() {
   Result<void> prepared = prepare_statements();
   if (!prepared) return prepared;
   broken_ = false;
-  log::warning(format("store {} is writable again", path_));
   return {};
 }
 

@@ -62,6 +62,7 @@ class Writer {
   Result<void> commit(const std::deque<Pending>& batch, std::size_t rows);
   int insert(const Pending& pending);
   Error abandon_commit(int status);
+  void tell_operator(const Result<void>& outcome);
   Result<void> recover();
   void checkpoint_when_due();
   void checkpoint(int mode);
@@ -84,7 +85,8 @@ class Writer {
   Statement insert_upload_;
   Statement commit_;
   Statement rollback_;
-  bool broken_ = false;  // a write failed in a way that leaves in doubt what the disk holds
+  bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
+  bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
   int log_frames_ = 0;       // in the write-ahead log
   int checkpointed_at_ = 0;  // its frames when the last checkpoint was tried

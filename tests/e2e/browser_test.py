@@ -1,0 +1,164 @@
+"""The page as a person sees it: a real browser uploads through the form, with JavaScript and without."""
+import os
+import pathlib
+import tempfile
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.wait import WebDriverWait
+
+import espy
+import pictures
+
+SCREENSHOTS = pathlib.Path(os.environ.get("ESPY_SCREENSHOTS", tempfile.gettempdir()))
+LABEL = "Upload An Image (Only permitted with ['png', 'jpg', 'jpeg', 'gif', 'bmp'] format)"
+
+
+class BrowserTest(espy.TestCase):
+    scripts_allowed = True
+    name = "desktop"
+
+    @classmethod
+    def setUpClass(cls):
+        profile = tempfile.TemporaryDirectory(prefix="espy-browser-", ignore_cleanup_errors=True)
+        cls.addClassCleanup(profile.cleanup)
+        cls.browser = webdriver.Chrome(cls.options(profile.name), webdriver.ChromeService("/usr/bin/chromedriver"))
+        cls.addClassCleanup(cls.browser.quit)
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.serve()
+        for name, content in (("seven.png", pictures.seven(280)), ("photo.jpg", pictures.photographed_seven()),
+                              ("boot.png", pictures.boot()), ("notes.txt", b"no picture")):
+            (self.folder / name).write_bytes(content)
+        self.open("/")
+
+    @classmethod
+    def options(cls, profile):
+        options = webdriver.ChromeOptions()
+        options.binary_location = "/usr/bin/chromium"
+        # Without the second line of flags Chromium asks hosts of its maker's at every start.
+        for flag in ("headless", "no-sandbox", "disable-gpu", "window-size=1000,900", "no-first-run",
+                     "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync",
+                     f"user-data-dir={profile}"):
+            options.add_argument(f"--{flag}")
+        if not cls.scripts_allowed:
+            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+        return options
+
+    def open(self, path):
+        self.browser.get(f"http://127.0.0.1:{self.server.port}{path}")
+
+    @property
+    def page(self):
+        """The words on the page, however they are broken into lines."""
+        return " ".join(self.browser.find_element(By.TAG_NAME, "body").text.split())
+
+    def photograph(self, what):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.browser.save_screenshot(SCREENSHOTS / f"{self.name}-{what}.png")
+
+    def upload(self, file, model=None):
+        """Fills in the form as a person does, and waits for the page that answers."""
+        before = self.browser.find_element(By.TAG_NAME, "html")
+        self.browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(self.folder / file))
+        if model:
+            self.browser.find_element(By.CSS_SELECTOR, f"input[name=model][value={model}]").click()
+        self.browser.find_element(By.CSS_SELECTOR, "form button").click()
+        WebDriverWait(self.browser, 20).until(expected_conditions.staleness_of(before))
+
+    def assert_picture_shown(self):
+        """Checks that the upload stands on the page and really is a picture to the browser."""
+        shown = """const pictures = [...document.querySelectorAll('img[src^="/uploads/"]')];
+                   return pictures.length > 0 && pictures.every(p => p.complete && p.naturalWidth > 0)"""
+        WebDriverWait(self.browser, 10).until(lambda browser: browser.execute_script(shown), "no picture came")
+
+    def assert_fits(self):
+        """Checks that nothing has to be scrolled sideways to be seen."""
+        width, content = self.browser.execute_script(
+            "return [document.documentElement.clientWidth, document.documentElement.scrollWidth]")
+        self.assertLessEqual(content, width)
+
+    def test_the_form_says_what_it_takes(self):
+        self.assertIn(LABEL, self.page)
+        self.photograph("form")
+        self.assert_fits()
+
+    def test_a_digit_is_answered_with_its_picture(self):
+        self.upload("seven.png")
+        self.assertIn("The result is: 7", self.page)
+        self.assert_picture_shown()
+        self.assert_fits()
+        self.photograph("digit")
+
+    def test_a_photograph_of_a_digit_is_answered(self):
+        self.upload("photo.jpg", model="digits")
+        self.assertIn("The result is: 7", self.page)
+        self.assert_picture_shown()
+        self.photograph("photo")
+
+    def test_a_garment_is_answered_by_its_own_model(self):
+        self.upload("boot.png", model="garments")
+        self.assertIn("The result is: Ankle boot", self.page)
+        self.assert_picture_shown()
+        self.assert_fits()
+        self.photograph("garment")
+
+    def test_the_history_page_shows_what_was_uploaded(self):
+        self.upload("seven.png")
+        self.open("/")
+        self.upload("boot.png", model="garments")
+        self.browser.find_element(By.LINK_TEXT, "History").click()
+        self.assertIn("seven.png", self.page)
+        self.assertIn("boot.png", self.page)
+        self.assertIn("Ankle boot", self.page)
+        self.assert_picture_shown()
+        self.assert_fits()
+        self.photograph("history")
+
+    def test_what_is_no_picture_is_refused_in_words(self):
+        self.upload("notes.txt")
+        self.photograph("refused")
+        self.assertNotIn("The result is", self.page)
+        self.assertIn("notes.txt", self.page)
+        self.assertTrue(self.browser.find_elements(By.CSS_SELECTOR, "input[type=file]"), "one can try again")
+        self.assert_fits()
+
+    def test_a_file_name_is_text_and_nothing_else(self):
+        name = "<img src=x onerror=alert(1)>.png"
+        (self.folder / name).write_bytes(pictures.seven())
+        self.upload(name)
+        self.assertIn(name, self.page)
+        self.open("/history")
+        self.assertIn(name, self.page)
+        self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, "img[src=x]"), [])
+
+
+class WithoutScripts(BrowserTest):
+    scripts_allowed = False
+    name = "without-scripts"
+
+    def test_scripts_are_off(self):
+        self.browser.get("data:text/html,<noscript>no scripts here</noscript>")
+        self.assertIn("no scripts here", self.page)
+
+
+class OnAPhone(BrowserTest):
+    name = "phone"
+
+    @classmethod
+    def options(cls, profile):
+        options = super().options(profile)
+        options.add_experimental_option("mobileEmulation",
+                                        {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2}})
+        return options
+
+    def test_letters_are_large_enough_to_read(self):
+        size = self.browser.execute_script("return parseFloat(getComputedStyle(document.body).fontSize)")
+        self.assertGreaterEqual(size, 15)
+        self.assertEqual(self.browser.execute_script("return document.documentElement.clientWidth"), 390)
+
+
+if __name__ == "__main__":
+    espy.main()
