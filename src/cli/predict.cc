@@ -21,7 +21,7 @@
 namespace espy::cli {
 namespace {
 
-// As many pictures go through the network together; more are no faster (`espy bench predict`).
+// So many pictures go through the network together; `espy bench predict` measures the same number.
 constexpr std::size_t kBatch = 64;
 
 struct Settings {
