@@ -16,15 +16,14 @@ template <typename Work>
 void for_each_part(std::size_t count, std::size_t part, int threads, Work work) {
   const std::size_t parts = (count + part - 1) / part;
   std::atomic<std::size_t> next = 0;
-  const auto run = [&, work]() mutable {
+  auto run = [&, work]() mutable {
     for (std::size_t i = next++; i < parts; i = next++) work(i * part, std::min(count, (i + 1) * part));
   };
   std::vector<std::jthread> others;
   for (std::size_t i = 1; i < std::min(parts, static_cast<std::size_t>(std::max(threads, 1))); ++i) {
     others.emplace_back(run);
   }
-  auto own = run;
-  own();
+  run();
 }
 
 }  // namespace espy::model
