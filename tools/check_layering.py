@@ -20,6 +20,7 @@ OWNERS = {
     "openssl/": "base",
     "png.h": "image",
     "jpeglib.h": "image",
+    "jerror.h": "image",
     "gif_lib.h": "image",
     "webp/": "image",
     "libexif/": "image",

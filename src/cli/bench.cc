@@ -235,10 +235,10 @@ ExitStatus bench_store(const std::string& folder, bool json) {
     const std::string who = format("{} {}", clients, clients == 1 ? "client" : "clients");
     figures.push_back({format("durable records, {}", who), measured->rows_per_second, "records/s"});
     figures.push_back(
-        {format("  median latency, {}", who), static_cast<double>(measured->median_latency.count()), "us"});
+        {format("median latency, {}", who), static_cast<double>(measured->median_latency.count()), "us"});
     figures.push_back(
-        {format("  99th percentile, {}", who), static_cast<double>(measured->p99_latency.count()), "us"});
-    figures.push_back({format("  processor, {}", who), measured->cpu_microseconds_per_row, "us/record"});
+        {format("99th percentile, {}", who), static_cast<double>(measured->p99_latency.count()), "us"});
+    figures.push_back({format("processor, {}", who), measured->cpu_microseconds_per_row, "us/record"});
   }
   figures.insert(figures.begin(), {"disk alone, 4 KiB and fdatasync", syncs, "syncs/s"});
   print_figures(figures, json);

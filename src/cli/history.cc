@@ -2,12 +2,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "cli/output.h"
 #include "cli/text.h"
 #include "http/json.h"
+#include "http/page.h"
 #include "image/prepare.h"
 #include "store/store.h"
 
@@ -55,43 +57,32 @@ Result<std::unique_ptr<store::Store>> open_store(const std::string& url) {
   return store::Store::open(url, {.access = store::Access::read_only});
 }
 
-std::string answer_text(const store::Record& record) {
-  if (record.verdict == Verdict::not_recognized) return "not recognised";
-  return printable(record.class_name);
-}
-
 std::string to_seconds(Timestamp time) { return to_string(time).substr(0, 19) + "Z"; }
 
 std::string record_table(const std::vector<store::Record>& records) {
   Table table({{"time"}, {"id"}, {"model"}, {"answer"}, {"confidence", Align::right}, {"file"}});
   for (const store::Record& record : records) {
-    table.add({to_seconds(record.time), to_string(record.id), printable(record.model), answer_text(record),
-               percent(record.confidence, 1), printable(record.file_name)});
+    table.add({to_seconds(record.time), to_string(record.id), printable(record.model),
+               printable(http::answer_words(record)), percent(record.confidence, 1),
+               printable(record.file_name)});
   }
   return table.text();
 }
 
-// The shape is the API's; only there is no server here whose address an upload could have.
-std::string record_json(const store::Record& record) {
-  http::JsonWriter json;
-  http::append_record(json, record, {}, http::Shown::as_history);
-  return std::move(json).text();
-}
-
-std::string page_json(const store::Page& page) {
-  http::JsonWriter json;
-  json.begin_object().key("records").begin_array();
-  for (const store::Record& record : page.records) {
-    http::append_record(json, record, {}, http::Shown::as_history);
+// Returns each record in the API's shape; the url of an upload is its place on a server of this store.
+Result<std::vector<std::string>> to_json(store::Store& store, std::span<const store::Record> records) {
+  std::vector<Uuid> ids;
+  for (const store::Record& record : records) ids.push_back(record.id);
+  const auto media_types = store.upload_media_types(ids);
+  if (!media_types) return media_types.error();
+  std::vector<std::string> texts;
+  for (std::size_t index = 0; index < records.size(); ++index) {
+    http::JsonWriter json;
+    http::append_record(json, records[index], http::upload_url(ids[index], (*media_types)[index]),
+                        http::Shown::as_history);
+    texts.push_back(std::move(json).text());
   }
-  json.end_array().key("next");
-  if (page.next) {
-    json.value(to_string(*page.next));
-  } else {
-    json.null();
-  }
-  json.end_object();
-  return std::move(json).text();
+  return texts;
 }
 
 struct ListSettings {
@@ -105,7 +96,10 @@ ExitStatus list(const ListSettings& settings) {
   const auto page = (*store)->list(settings.filters.query);
   if (!page) return fail(page.error());
   if (settings.json) {
-    print(page_json(*page) + "\n");
+    const auto texts = to_json(**store, page->records);
+    if (!texts) return fail(texts.error());
+    const std::string next = page->next ? format("\"{}\"", to_string(*page->next)) : "null";
+    print(format("{{\"records\":[{}],\"next\":{}}}\n", join(*texts, ","), next));
     return ExitStatus::done;
   }
   if (page->records.empty()) {
@@ -135,17 +129,20 @@ std::string draw(const image::Input& input) {
 }
 
 std::string record_text(const store::Record& record) {
-  const auto line = [](std::string_view name, const std::string& value) {
-    return format("{:<11} {}\n", name, printable(value));
+  const std::pair<std::string, std::string> fields[] = {
+      {"id", to_string(record.id)},
+      {"time", to_string(record.time)},
+      {"model", record.model},
+      {"version", record.model_version},
+      {"file name", record.file_name},
+      {"label", format("{}", record.label)},
+      {"class", record.class_name},
+      {"confidence", percent(record.confidence)},
+      {"verdict", std::string(to_string(record.verdict))},
+      {"upload", format("{} bytes, sha256 {}", grouped(record.upload_bytes), to_hex(record.upload_digest))},
+      {"latency", format("{} us", grouped(static_cast<std::uint64_t>(record.latency.count())))},
   };
-  return line("id", to_string(record.id)) + line("time", to_string(record.time)) +
-         line("model", record.model) + line("version", record.model_version) +
-         line("file name", record.file_name) + line("label", format("{}", record.label)) +
-         line("class", record.class_name) + line("confidence", percent(record.confidence)) +
-         line("verdict", std::string(to_string(record.verdict))) +
-         line("upload",
-              format("{} bytes, sha256 {}", grouped(record.upload_bytes), to_hex(record.upload_digest))) +
-         line("latency", format("{} us", grouped(static_cast<std::uint64_t>(record.latency.count()))));
+  return field_list(fields);
 }
 
 struct ShowSettings {
@@ -163,7 +160,9 @@ ExitStatus show(const ShowSettings& settings) {
   const auto record = (*store)->find(*id);
   if (!record) return fail(record.error());
   if (settings.json) {
-    print(record_json(*record) + "\n");
+    const auto texts = to_json(**store, {&*record, 1});
+    if (!texts) return fail(texts.error());
+    print(texts->front() + "\n");
   } else {
     print(record_text(*record) + "\n" + draw(record->input));
   }
@@ -234,19 +233,33 @@ struct ExportSettings {
   std::string out = "-";
 };
 
-// Writes page after page, so that memory does not grow with the history.
-Result<std::uint64_t> write_records(store::Store& store, store::Query query, ExportFile& file,
-                                    const std::string& heading,
-                                    const std::function<std::string(const store::Record&)>& line) {
-  if (auto written = file.write(heading); !written) return std::move(written).error();
-  std::uint64_t count = 0;
+std::string to_csv(std::span<const store::Record> records) {
+  std::string lines;
+  for (const store::Record& record : records) lines += csv_line(record);
+  return lines;
+}
+
+Result<std::string> to_ndjson(store::Store& store, std::span<const store::Record> records) {
+  const auto texts = to_json(store, records);
+  if (!texts) return texts.error();
+  std::string lines;
+  for (const std::string& text : *texts) lines += text + "\n";
+  return lines;
+}
+
+// Writes page after page, so that memory does not grow with the history. Returns how many records there were.
+Result<std::uint64_t> write_records(store::Store& store, const ExportSettings& settings, ExportFile& file) {
+  const bool csv = settings.format == "csv";
+  if (auto written = file.write(csv ? csv_heading() : ""); !written) return std::move(written).error();
+  store::Query query = settings.filters.query;
   query.limit = kLongestPage;
+  std::uint64_t count = 0;
   while (true) {
-    auto page = store.list(query);
-    if (!page) return std::move(page).error();
-    for (const store::Record& record : page->records) {
-      if (auto written = file.write(line(record)); !written) return std::move(written).error();
-    }
+    const auto page = store.list(query);
+    if (!page) return page.error();
+    const auto lines = csv ? Result(to_csv(page->records)) : to_ndjson(store, page->records);
+    if (!lines) return lines.error();
+    if (auto written = file.write(*lines); !written) return std::move(written).error();
     count += page->records.size();
     if (!page->next) return count;
     query.before = page->next;
@@ -258,11 +271,7 @@ ExitStatus export_records(const ExportSettings& settings) {
   if (!store) return fail(store.error());
   auto file = ExportFile::open(settings.out);
   if (!file) return fail(file.error());
-  const bool csv = settings.format == "csv";
-  const auto count =
-      csv ? write_records(**store, settings.filters.query, *file, csv_heading(), csv_line)
-          : write_records(**store, settings.filters.query, *file, "",
-                          [](const store::Record& record) { return record_json(record) + "\n"; });
+  const auto count = write_records(**store, settings, *file);
   if (!count) return fail(count.error());
   if (auto finished = file->finish(); !finished) return fail(finished.error());
   if (settings.out != "-") say(format("wrote {}, {} records", settings.out, grouped(*count)));
@@ -278,7 +287,7 @@ Action declare_history_list(Flags& flags) {
                     "only records older than the one with this id");
   flags.number<int>("--limit", "N", settings->filters.query.limit, {1, kLongestPage},
                     "at most so many records");
-  flags.toggle("--json", settings->json, "print one JSON object");
+  flags.toggle("--json", settings->json, "print one JSON object, in the API's shape");
   return [settings] { return list(*settings); };
 }
 
@@ -287,7 +296,7 @@ Action declare_history_show(Flags& flags) {
   flags.argument("ID", settings->id, "the record's id, as `espy history list` shows it");
   declare_store(flags, settings->store);
   flags.text("--upload", "FILE", settings->upload, "write the kept picture to this file");
-  flags.toggle("--json", settings->json, "print one JSON object");
+  flags.toggle("--json", settings->json, "print one JSON object, in the API's shape");
   return [settings] { return show(*settings); };
 }
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/format.h"
@@ -48,17 +49,17 @@ std::string info_json(const model::Model& model) {
 }
 
 std::string info_text(const model::Model& model) {
-  const auto line = [](std::string_view name, const std::string& value) {
-    return format("{:<12} {}\n", name, printable(value));
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"version", model.full_version()},
+      {"recipe", model.recipe()},
+      {"preparation", std::string(image::to_string(model.preparation()))},
+      {"classes", join(model.class_names(), ", ")},
+      {"network", nn::to_string(model.network().architecture)},
+      {"parameters", grouped(parameter_count(model))},
+      {"size", to_size_text(model.file().size())},
   };
-  std::string text = line("version", model.full_version()) + line("recipe", model.recipe()) +
-                     line("preparation", std::string(image::to_string(model.preparation()))) +
-                     line("classes", join(model.class_names(), ", ")) +
-                     line("network", nn::to_string(model.network().architecture)) +
-                     line("parameters", grouped(parameter_count(model))) +
-                     line("size", to_size_text(model.file().size()));
-  for (const auto& [name, value] : model.metrics()) text += line(name, value);
-  return text;
+  for (const auto& [name, value] : model.metrics()) fields.emplace_back(name, value);
+  return field_list(fields);
 }
 
 ExitStatus info(const Settings& settings) {

@@ -21,7 +21,7 @@
 namespace espy::cli {
 namespace {
 
-// As many pictures go through the network together; more are no faster (`espy bench predict`).
+// So many pictures go through the network together; `espy bench predict` measures the same number.
 constexpr std::size_t kBatch = 64;
 
 struct Settings {
@@ -64,7 +64,7 @@ Result<image::Input> read_input(const std::string& file, image::Preparation prep
 }
 
 std::string prediction_text(const model::Prediction& prediction) {
-  if (prediction.verdict == Verdict::not_recognized) return "not recognised";
+  if (prediction.verdict == Verdict::not_recognized) return "not recognized";
   return format("{} ({})", prediction.class_name, percent(prediction.confidence, 1));
 }
 

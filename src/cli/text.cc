@@ -120,6 +120,17 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+std::string field_list(std::span<const std::pair<std::string, std::string>> fields) {
+  std::size_t width = 0;
+  for (const auto& [name, value] : fields) width = std::max(width, display_width(printable(name)));
+  std::string list;
+  for (const auto& [name, value] : fields) {
+    const std::string shown = printable(name);
+    list += shown + std::string(width - display_width(shown) + 2, ' ') + printable(value) + "\n";
+  }
+  return list;
+}
+
 void Table::add(std::vector<std::string> cells) {
   assert(cells.size() == columns_.size());
   rows_.push_back(std::move(cells));

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace espy::cli {
@@ -42,6 +43,9 @@ std::vector<std::string> wrap(std::string_view text, std::size_t width);
 
 // How close two words are: the number of letters to add, remove or change (Levenshtein 1966).
 std::size_t edit_distance(std::string_view a, std::string_view b);
+
+// Returns one line a field: the name, and the value in a column of its own, made printable.
+std::string field_list(std::span<const std::pair<std::string, std::string>> fields);
 
 enum class Align { left, right };
 

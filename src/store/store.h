@@ -84,6 +84,7 @@ class Store {
   virtual bool keeps_upload(std::uint64_t bytes) const = 0;
 
   // Returns the media type of each record's upload, in order; an empty one where none is kept.
+  // Errors: unavailable.
   virtual Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids) = 0;
 
   // Errors: invalid_input (limit out of range), unavailable, corrupt (names the first damaged record).
