@@ -126,10 +126,10 @@ void bind_record(Statement& statement, const Record& record, std::int64_t checks
   statement.bind(15, record.input);
 }
 
-void bind_upload(Statement& statement, std::int64_t seq, const Sha256& digest, const Upload& upload) {
+void bind_upload(Statement& statement, std::int64_t seq, const Upload& upload, std::int64_t checksum) {
   statement.bind(1, seq);
   statement.bind(2, upload.media_type);
-  statement.bind(3, checksum(digest, upload.media_type));
+  statement.bind(3, checksum);
   statement.bind(4,
                  std::span(reinterpret_cast<const std::uint8_t*>(upload.bytes.data()), upload.bytes.size()));
 }

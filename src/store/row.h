@@ -36,9 +36,10 @@ bool is_astray(const Record& record);
 Uuid first_id(Timestamp from);       // of all records with time >= from, but for those astray
 Uuid past_last_id(Timestamp until);  // greater than the ids of all records with time < until, likewise
 
-// `record` and `upload` must live until the statement is reset.
+// `checksum` is what checksum() returns for the same values. `record` and `upload` must live until the
+// statement is reset.
 void bind_record(Statement& statement, const Record& record, std::int64_t checksum);
-void bind_upload(Statement& statement, std::int64_t seq, const Sha256& digest, const Upload& upload);
+void bind_upload(Statement& statement, std::int64_t seq, const Upload& upload, std::int64_t checksum);
 
 // Read the current row; its first columns are the record's, an upload's start at `column`.
 // Errors: corrupt (the checksum does not fit), naming the record.

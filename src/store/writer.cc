@@ -86,9 +86,12 @@ Result<void> Writer::prepare_statements() {
 void Writer::append(Record record, Upload upload, Store::Completion done) {
   assert(done);
   if (upload.bytes.size() > options_.max_kept_upload_bytes) upload = {};
-  Pending pending{std::move(record), std::move(upload), std::move(done), 0, 0};
+  Pending pending{.record = std::move(record), .upload = std::move(upload), .done = std::move(done)};
   // Here, on the caller's thread: there are many of those and one writer.
   pending.checksum = checksum(pending.record);
+  if (!pending.upload.bytes.empty()) {
+    pending.upload_checksum = checksum(pending.record.upload_digest, pending.upload.media_type);
+  }
   pending.bytes = sizeof(Pending) + pending.record.model.size() + pending.record.model_version.size() +
                   pending.record.file_name.size() + pending.record.class_name.size() +
                   pending.upload.media_type.size() + pending.upload.bytes.size();
@@ -193,8 +196,8 @@ int Writer::insert(const Pending& pending) {
   const int status = insert_record_.run();
   const bool is_new = sqlite3_changes64(connection_->get()) == 1;
   if (status != SQLITE_OK || !is_new || pending.upload.bytes.empty()) return status;
-  bind_upload(insert_upload_, sqlite3_last_insert_rowid(connection_->get()), pending.record.upload_digest,
-              pending.upload);
+  bind_upload(insert_upload_, sqlite3_last_insert_rowid(connection_->get()), pending.upload,
+              pending.upload_checksum);
   return insert_upload_.run();
 }
 

@@ -45,8 +45,9 @@ class Writer {
     Record record;
     Upload upload;  // empty when it is not kept
     Store::Completion done;
-    std::int64_t checksum;
-    std::size_t bytes;
+    std::int64_t checksum = 0;
+    std::int64_t upload_checksum = 0;
+    std::size_t bytes = 0;
   };
 
   Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames);
