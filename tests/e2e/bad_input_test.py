@@ -84,6 +84,19 @@ class Uploads(espy.TestCase):
         answer = self.server.upload(png(10, 10, rows), "/api/predict")
         self.assertIn(answer.status, (200, 400))  # libpng may ignore what follows the last row
 
+    def test_every_example_is_answered_or_refused_in_words(self):
+        refused = 0
+        for example in sorted(pictures.EXAMPLES.iterdir()):
+            with self.subTest(example.name):
+                answer = self.server.upload(example.read_bytes(), "/api/predict", file_name=example.name)
+                self.assertIn(answer.status, (200, 400, 413))
+                if answer.status == 200:
+                    self.assertIn(answer.json["verdict"], ("recognized", "not_recognized"))
+                else:
+                    self.assertGreater(len(answer.json["error"]["message"]), 10)
+                    refused += 1
+        self.assertGreater(refused, 10, "many of the examples are broken on purpose")
+
     def test_pictures_of_odd_shapes_are_answered(self):
         for width, height in ((1, 1), (1, 10_000), (10_000, 1), (2, 3)):
             for colour in (0, 255):

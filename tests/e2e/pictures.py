@@ -7,6 +7,7 @@ import pathlib
 
 from PIL import Image, ImageDraw, ImageFilter
 
+EXAMPLES = pathlib.Path(__file__).parents[1] / "data/images"  # of every kind and defect
 FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
 
 
