@@ -1,10 +1,15 @@
 #include "nn/compute_mode.h"
 
-#include <omp.h>
-
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
+
+// Of the OpenMP runtime that oneDNN computes with, libgomp. Declared here as OpenMP 5.2, sections 18.2.1 and
+// 18.2.3, say, since <omp.h> is not on every compiler's path.
+extern "C" {
+void omp_set_num_threads(int count);
+int omp_get_max_threads();
+}
 
 namespace espy::nn {
 namespace {

@@ -99,8 +99,28 @@ struct DensePrimitives {
   }
 };
 
-const memory::dims kPoolWindow = {2, 2};
-const memory::dims kPoolPadding = {0, 0};
+// A layout that a pool can work in, since it keeps rows of pixels together.
+struct PoolLayout {
+  memory::format_tag tag;
+  std::size_t inner;  // values of a pixel that lie side by side
+};
+
+// Returns nothing for any other layout.
+std::optional<PoolLayout> pool_layout(const memory::desc& layout) {
+  const auto channels = static_cast<std::size_t>(layout.dims()[1]);
+  for (const PoolLayout& known :
+       {PoolLayout{memory::format_tag::nChw16c, 16}, PoolLayout{memory::format_tag::nChw8c, 8},
+        PoolLayout{memory::format_tag::nhwc, channels}, PoolLayout{memory::format_tag::nchw, 1}}) {
+    if (layout == memory::desc(layout.dims(), memory::data_type::f32, known.tag)) return known;
+  }
+  return std::nullopt;
+}
+
+PoolSizes pool_sizes(const memory::desc& layout, std::size_t inner) {
+  const auto height = static_cast<std::size_t>(layout.dims()[2]);
+  const auto width = static_cast<std::size_t>(layout.dims()[3]);
+  return {layout.get_size() / sizeof(float) / (height * width * inner), height, width, inner};
+}
 
 // The layers as the way forward left them, for the way back.
 template <typename Primitives>
@@ -116,11 +136,10 @@ struct WeightedLayer {
 };
 
 struct PoolLayer {
-  bool relu;  // came just before, and is done here in the way back
-  dnnl::pooling_forward::primitive_desc forward;
+  AfterRelu after_relu;  // and then does the relu's work in the way back
+  PoolSizes pool;
   memory source;
-  memory destination;
-  memory workspace;
+  memory::desc destination_layout;
 };
 
 struct ReluLayer {
@@ -154,7 +173,8 @@ class GraphBuilder {
       : architecture_(architecture), purpose_(purpose), parameters_(parameters), graph_(graph) {}
 
   void build() {
-    graph_.input_ = zeroed_memory(row_major(input_sizes(architecture_, graph_.samples_)));
+    graph_.own_input_ = zeroed_memory(row_major(input_sizes(architecture_, graph_.samples_)));
+    graph_.input_ = {graph_.own_input_.get_desc(), cpu(), graph_.own_input_.get_data_handle()};
     activation_ = graph_.input_;
     for (layer_ = 0; layer_ < architecture_.layers.size(); ++layer_) {
       std::visit([this](const auto& layer) { add_forward(layer); }, architecture_.layers[layer_]);
@@ -222,25 +242,19 @@ class GraphBuilder {
   }
 
   void add_forward(const MaxPool&) {
-    const memory::desc source = activation_.get_desc();
-    const memory::dims sizes = source.dims();
-    const memory::desc destination = any_layout({sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2});
-    PoolLayer built{layer_ > 0 && std::holds_alternative<Relu>(architecture_.layers[layer_ - 1]),
-                    {{kind(), algorithm::pooling_max, source, destination, kPoolWindow, kPoolWindow,
-                      kPoolPadding, kPoolPadding},
-                     portable_attributes(),
-                     cpu()},
-                    activation_,
-                    {},
-                    {}};
-    built.destination = zeroed_memory(built.forward.dst_desc());
-    built.workspace = memory(built.forward.workspace_desc(), cpu());
-    add_primitive<dnnl::pooling_forward>(graph_.forward_, "pool forward", built.forward,
-                                         {{DNNL_ARG_SRC, built.source},
-                                          {DNNL_ARG_DST, built.destination},
-                                          {DNNL_ARG_WORKSPACE, built.workspace}});
-    activation_ = built.destination;
-    built_.push_back(std::move(built));
+    const memory::dims sizes = sizes_of(activation_);
+    const PoolLayout layout =
+        pool_layout(activation_.get_desc()).value_or(PoolLayout{memory::format_tag::nchw, 1});
+    const memory source =
+        in_layout(graph_.forward_, activation_, {sizes, memory::data_type::f32, layout.tag});
+    const memory destination =
+        zeroed_memory({{sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2}, memory::data_type::f32, layout.tag});
+    const PoolSizes pool = pool_sizes(source.get_desc(), layout.inner);
+    graph_.forward_.push_back([=](const Pass&) { max_pool(pool, floats(source), floats(destination)); });
+    const bool after_relu = layer_ > 0 && std::holds_alternative<Relu>(architecture_.layers[layer_ - 1]);
+    built_.push_back(
+        PoolLayer{after_relu ? AfterRelu::yes : AfterRelu::no, pool, source, destination.get_desc()});
+    activation_ = destination;
   }
 
   void add_forward(const Relu&) {
@@ -320,19 +334,12 @@ class GraphBuilder {
   }
 
   void add_backward(const PoolLayer& built) {
-    // The greatest of a window is above zero before the relu when it is after it, so a quarter of the values
-    // tells what the relu's own backward pass would tell.
-    if (built.relu) mask_gradient(built.destination);
-    const dnnl::pooling_backward::primitive_desc pool(
-        {algorithm::pooling_max, built.source.get_desc(), built.destination.get_desc(), kPoolWindow,
-         kPoolWindow, kPoolPadding, kPoolPadding},
-        portable_attributes(), cpu(), built.forward);
-    const memory source_gradient = zeroed_memory(pool.diff_src_desc());
-    add_primitive<dnnl::pooling_backward>(
-        graph_.backward_, "pool backward", pool,
-        {{DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, pool.diff_dst_desc())},
-         {DNNL_ARG_DIFF_SRC, source_gradient},
-         {DNNL_ARG_WORKSPACE, built.workspace}});
+    const memory gradient = in_layout(graph_.backward_, gradient_, built.destination_layout);
+    const memory source_gradient = zeroed_memory(built.source.get_desc());
+    graph_.backward_.push_back([gradient, source_gradient, pool = built.pool, after_relu = built.after_relu,
+                                source = built.source](const Pass&) {
+      max_pool_backward(pool, after_relu, floats(source), floats(gradient), floats(source_gradient));
+    });
     gradient_ = source_gradient;
   }
 

@@ -42,8 +42,9 @@ class Graph {
   int samples() const { return samples_; }
 
   // The graph's own input, [samples, C, H, W]; zero at first.
-  std::span<float> input() const { return floats(input_); }
-  // Computes from here from now on; only reads it.
+  std::span<float> input() const { return floats(own_input_); }
+  // Computes from these [samples, C, H, W] values from now on, instead of its own input. Never writes to
+  // them.
   void read_input_from(const float* input);
 
   // [samples, classes]
@@ -78,7 +79,8 @@ class Graph {
 
   int samples_;
   dnnl::stream stream_;
-  dnnl::memory input_;
+  dnnl::memory own_input_;
+  dnnl::memory input_;  // where the operations read
   dnnl::memory logits_;
   dnnl::memory logits_gradient_;
   std::vector<dnnl::memory> gradients_;

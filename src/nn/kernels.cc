@@ -4,11 +4,77 @@
 #include <cassert>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "nn/multiversion.h"
 #include "nn/random.h"
 
 namespace espy::nn {
+namespace {
+
+// Calls visit(offset of the window's first input, offset of its output) for each window of `inner` values.
+template <typename Visit>
+[[gnu::always_inline]] inline void for_each_window(const PoolSizes& sizes, std::size_t inner,
+                                                   const Visit& visit) {
+  const std::size_t rows = sizes.height / 2;
+  const std::size_t columns = sizes.width / 2;
+  for (std::size_t outer = 0; outer < sizes.outer; ++outer) {
+    for (std::size_t row = 0; row < rows; ++row) {
+      const std::size_t input = (outer * sizes.height + 2 * row) * sizes.width * inner;
+      const std::size_t output = (outer * rows + row) * columns * inner;
+      for (std::size_t column = 0; column < columns; ++column) {
+        visit(input + 2 * column * inner, output + column * inner);
+      }
+    }
+  }
+}
+
+[[gnu::always_inline]] inline void pool_windows(const PoolSizes& sizes, std::size_t inner,
+                                                const float* __restrict input, float* __restrict output) {
+  const std::size_t down = sizes.width * inner;
+  for_each_window(sizes, inner, [=](std::size_t from, std::size_t to) {
+    const float* upper = input + from;
+    const float* lower = upper + down;
+    for (std::size_t i = 0; i < inner; ++i) {
+      const float above = std::max(upper[i], upper[inner + i]);
+      const float below = std::max(lower[i], lower[inner + i]);
+      output[to + i] = std::max(above, below);
+    }
+  });
+}
+
+[[gnu::always_inline]] inline void route_windows(const PoolSizes& sizes, std::size_t inner, float threshold,
+                                                 const float* __restrict input,
+                                                 const float* __restrict gradient,
+                                                 float* __restrict input_gradient) {
+  const std::size_t down = sizes.width * inner;
+  for_each_window(sizes, inner, [=](std::size_t to, std::size_t from) {
+    const float* a = input + to;
+    const float* b = a + inner;
+    const float* c = a + down;
+    const float* d = c + inner;
+    float* a_gradient = input_gradient + to;
+    float* b_gradient = a_gradient + inner;
+    float* c_gradient = a_gradient + down;
+    float* d_gradient = c_gradient + inner;
+    // The compiler cannot know that these four do not overlap.
+#pragma omp simd
+    for (std::size_t i = 0; i < inner; ++i) {
+      const float above = std::max(a[i], b[i]);
+      const float below = std::max(c[i], d[i]);
+      const float whole = gradient[from + i];
+      const float passed = std::max(above, below) > threshold ? whole : 0;
+      const float passed_above = above >= below ? passed : 0;
+      const float passed_below = above >= below ? 0 : passed;
+      a_gradient[i] = a[i] >= b[i] ? passed_above : 0;
+      b_gradient[i] = a[i] >= b[i] ? 0 : passed_above;
+      c_gradient[i] = c[i] >= d[i] ? passed_below : 0;
+      d_gradient[i] = c[i] >= d[i] ? 0 : passed_below;
+    }
+  });
+}
+
+}  // namespace
 
 // Every loop works on plain pointers that are promised not to overlap, or it would not become vector code.
 
@@ -40,6 +106,41 @@ ESPY_MULTIVERSION void relu_backward(std::span<const float> output, std::span<fl
   const float* __restrict y = output.data();
   float* __restrict g = gradient.data();
   for (std::size_t i = 0; i < gradient.size(); ++i) g[i] = y[i] > 0 ? g[i] : 0;
+}
+
+// The blocks that oneDNN likes get loops of a constant length: one vector, without the bookkeeping around it.
+
+ESPY_MULTIVERSION void max_pool(const PoolSizes& sizes, std::span<const float> input,
+                                std::span<float> output) {
+  assert(input.size() == sizes.outer * sizes.height * sizes.width * sizes.inner);
+  assert(output.size() == sizes.outer * (sizes.height / 2) * (sizes.width / 2) * sizes.inner);
+  switch (sizes.inner) {
+    case 16:
+      return pool_windows(sizes, 16, input.data(), output.data());
+    case 8:
+      return pool_windows(sizes, 8, input.data(), output.data());
+    default:
+      return pool_windows(sizes, sizes.inner, input.data(), output.data());
+  }
+}
+
+ESPY_MULTIVERSION void max_pool_backward(const PoolSizes& sizes, AfterRelu after_relu,
+                                         std::span<const float> input, std::span<const float> gradient,
+                                         std::span<float> input_gradient) {
+  assert(input.size() == sizes.outer * sizes.height * sizes.width * sizes.inner);
+  assert(gradient.size() == sizes.outer * (sizes.height / 2) * (sizes.width / 2) * sizes.inner);
+  assert(input_gradient.size() == input.size());
+  // The greatest of a window is above zero after the relu exactly when it was before.
+  const float threshold = after_relu == AfterRelu::yes ? 0 : -std::numeric_limits<float>::infinity();
+  switch (sizes.inner) {
+    case 16:
+      return route_windows(sizes, 16, threshold, input.data(), gradient.data(), input_gradient.data());
+    case 8:
+      return route_windows(sizes, 8, threshold, input.data(), gradient.data(), input_gradient.data());
+    default:
+      return route_windows(sizes, sizes.inner, threshold, input.data(), gradient.data(),
+                           input_gradient.data());
+  }
 }
 
 ESPY_MULTIVERSION void draw_dropout(std::uint64_t key, float probability, std::span<float> factors) {

@@ -1,6 +1,8 @@
-// The arithmetic that is not oneDNN's: loops over flat arrays. All spans of one call have the same size.
+// The arithmetic that is not oneDNN's: loops over flat arrays. Where nothing else is said, all spans of
+// one call have the same size.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -17,6 +19,26 @@ void relu(std::span<const float> input, std::span<float> output);
 
 // Keeps the gradient where the output of the relu was above zero, and clears it elsewhere.
 void relu_backward(std::span<const float> output, std::span<float> gradient);
+
+// An activation as the pools see it: [outer, height, width, inner], whether the channels lie outside the
+// pixels (inner is 1), inside them, or in blocks.
+struct PoolSizes {
+  std::size_t outer;
+  std::size_t height;
+  std::size_t width;
+  std::size_t inner;
+};
+
+// The greatest of each 2x2 window: input has `sizes`, output half of height and width, rounded down.
+void max_pool(const PoolSizes& sizes, std::span<const float> input, std::span<float> output);
+
+enum class AfterRelu { no, yes };
+
+// Gives each output's gradient to the first input of its window that is the greatest, and 0 to the other
+// three; a last row or column that is in no window is left alone. After a relu, whose output `input` then is,
+// the gradient becomes the one by the relu's input on the way.
+void max_pool_backward(const PoolSizes& sizes, AfterRelu after_relu, std::span<const float> input,
+                       std::span<const float> gradient, std::span<float> input_gradient);
 
 // Fills `factors` with 0, as often as `probability` says, and 1 / (1 - probability) elsewhere. Element i
 // depends on `key`, `probability` and i alone.

@@ -14,9 +14,9 @@ namespace {
 // Long enough for whole vectors of any machine and a rest.
 constexpr std::size_t kSize = 1003;
 
-std::vector<float> draw(std::uint64_t seed) {
+std::vector<float> draw(std::uint64_t seed, std::size_t count = kSize) {
   RandomSequence random(seed);
-  std::vector<float> values(kSize);
+  std::vector<float> values(count);
   for (float& value : values) value = static_cast<float>(2 * random.next_uniform() - 1);
   return values;
 }
@@ -45,6 +45,58 @@ TEST(Kernels, relu_keeps_what_is_above_zero) {
     EXPECT_EQ(output[i], std::max(input[i], 0.0F));
     EXPECT_EQ(gradient[i], input[i] > 0 ? before[i] : 0);
   }
+}
+
+// Compares with windows counted out one by one.
+void expect_pool(const PoolSizes& sizes, AfterRelu after_relu) {
+  SCOPED_TRACE(testing::Message() << sizes.height << "x" << sizes.width << ", inner " << sizes.inner);
+  const std::size_t rows = sizes.height / 2;
+  const std::size_t columns = sizes.width / 2;
+  const std::size_t count = sizes.outer * sizes.height * sizes.width * sizes.inner;
+  std::vector<float> input = draw(1, count);
+  if (after_relu == AfterRelu::yes) relu(std::vector<float>(input), input);
+  const std::vector<float> gradient = draw(2, sizes.outer * rows * columns * sizes.inner);
+  std::vector<float> output(gradient.size());
+  std::vector<float> input_gradient(count, 0.0F);
+  max_pool(sizes, input, output);
+  max_pool_backward(sizes, after_relu, input, gradient, input_gradient);
+
+  std::vector<float> expected(count, 0.0F);
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    const std::size_t channel = i % sizes.inner;
+    const std::size_t column = i / sizes.inner % columns;
+    const std::size_t row = i / sizes.inner / columns % rows;
+    const std::size_t outer = i / sizes.inner / columns / rows;
+    std::size_t greatest = count;
+    for (const std::size_t y : {2 * row, 2 * row + 1}) {
+      for (const std::size_t x : {2 * column, 2 * column + 1}) {
+        const std::size_t index = ((outer * sizes.height + y) * sizes.width + x) * sizes.inner + channel;
+        if (greatest == count || input[index] > input[greatest]) greatest = index;
+      }
+    }
+    ASSERT_EQ(output[i], input[greatest]) << i;
+    if (after_relu == AfterRelu::no || input[greatest] > 0) expected[greatest] = gradient[i];
+  }
+  EXPECT_EQ(input_gradient, expected);
+}
+
+TEST(Kernels, pool_finds_the_greatest_and_gives_the_gradient_to_it_alone) {
+  for (const std::size_t inner : {1, 5, 8, 16, 24}) {
+    for (const AfterRelu after_relu : {AfterRelu::no, AfterRelu::yes}) {
+      expect_pool({3, 6, 4, inner}, after_relu);
+      expect_pool({2, 7, 5, inner}, after_relu);
+    }
+  }
+}
+
+TEST(Kernels, pool_gives_the_gradient_of_equal_values_to_the_first) {
+  std::vector<float> input_gradient(4);
+  max_pool_backward({1, 2, 2, 1}, AfterRelu::no, std::vector<float>(4, 0.0F), std::vector<float>{3},
+                    input_gradient);
+  EXPECT_EQ(input_gradient, (std::vector<float>{3, 0, 0, 0}));
+  max_pool_backward({1, 2, 2, 1}, AfterRelu::yes, std::vector<float>(4, 0.0F), std::vector<float>{3},
+                    input_gradient);
+  EXPECT_EQ(input_gradient, (std::vector<float>{0, 0, 0, 0}));
 }
 
 TEST(Kernels, descend_subtracts_the_scaled_gradient) {

@@ -8,7 +8,7 @@ struct Overloaded : Functions... {
   using Functions::operator()...;
 };
 
-// clang deduces this by itself from version 17 on.
+// Deduced without saying so since C++20, but not by clang before 17.
 template <typename... Functions>
 Overloaded(Functions...) -> Overloaded<Functions...>;
 

@@ -47,7 +47,12 @@ class GraphPredictor final : public Predictor {
       Graph& chosen = graph(choose_size(static_cast<int>(left)));
       const std::size_t now = std::min(left, static_cast<std::size_t>(chosen.samples()));
       const std::span<const float> part = inputs.subspan(done * sample_size_, now * sample_size_);
-      std::copy(part.begin(), part.end(), chosen.input().begin());
+      if (now == static_cast<std::size_t>(chosen.samples())) {
+        chosen.read_input_from(part.data());
+      } else {
+        std::copy(part.begin(), part.end(), chosen.input().begin());
+        chosen.read_input_from(chosen.input().data());
+      }
       chosen.forward({});
       std::copy_n(chosen.logits().begin(), now * classes_,
                   logits_.begin() + static_cast<std::ptrdiff_t>(done * classes_));
