@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <thread>
@@ -30,16 +31,23 @@ class Crew {
   void run();
 
  private:
-  void help();
-  void work_until(std::uint64_t phase_to_stop_at);
+  // A run of tasks of the current phase that is one thread's to begin with, so that it finds in its core's
+  // cache what it left there the last time. Who has nothing left takes from the others.
+  struct alignas(64) Share {
+    std::atomic<std::uint64_t> next = 0;  // generation (32 bits), first task that nobody has taken (32 bits)
+  };
+
+  void work_until(std::uint64_t last_phase, std::size_t share);
+  void work_on(std::uint64_t ticket, std::size_t first_share);
   void begin(std::uint64_t phase);
   void wait_while(std::uint64_t ticket) const;
+  std::uint64_t share_end(const Phase& phase, std::size_t share) const;
 
   std::vector<Phase> phases_;
-  // What to do next: generation (32 bits), phase (8 bits), first task that nobody has taken (24 bits). The
-  // generation is another one in each phase of each run, so a thread that slept cannot take a task by an old
-  // ticket.
-  std::atomic<std::uint64_t> ticket_;
+  std::vector<Share> shares_;
+  // What there is to do: generation (56 bits), phase (8 bits). The generation is another one in each phase of
+  // each run, so a thread that slept cannot take a task of a phase that is over.
+  std::atomic<std::uint64_t> ticket_ = 0;
   std::atomic<int> unfinished_ = 0;  // tasks of this phase
   std::vector<std::jthread> threads_;
 };

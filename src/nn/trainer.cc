@@ -22,8 +22,8 @@ namespace {
 constexpr int kMaxBatchSize = 1 << 16;
 
 // What one thread takes at a time of the optimizer's work: with Adam's two moments 128 KiB, which a core's
-// own cache holds, and still a dozen pieces of a network of 100,000 parameters.
-constexpr std::size_t kBlock = 8192;
+// own cache holds, and still two dozen pieces of a network of 100,000 parameters.
+constexpr std::size_t kBlock = 4096;
 
 int divide_up(int numerator, int denominator) { return (numerator + denominator - 1) / denominator; }
 
