@@ -4,6 +4,7 @@ import pathlib
 import tempfile
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
@@ -66,7 +67,9 @@ class BrowserTest(espy.TestCase):
         if model:
             self.browser.find_element(By.CSS_SELECTOR, f"input[name=model][value={model}]").click()
         self.browser.find_element(By.CSS_SELECTOR, "form button").click()
-        WebDriverWait(self.browser, 20).until(expected_conditions.staleness_of(before))
+        # While the pages change, the driver at times says so in words of its own rather than "stale"; then ask again.
+        wait = WebDriverWait(self.browser, 20, ignored_exceptions=[WebDriverException])
+        wait.until(expected_conditions.staleness_of(before))
 
     def assert_picture_shown(self):
         """Checks that the upload stands on the page and really is a picture to the browser."""
