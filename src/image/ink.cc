@@ -158,28 +158,43 @@ float mean_of(const std::vector<float>& values) {
 float least_of(const std::vector<float>& values) { return *std::min_element(values.begin(), values.end()); }
 float most_of(const std::vector<float>& values) { return *std::max_element(values.begin(), values.end()); }
 
+// Between which two cells' middles a pixel lies, and how near to the second.
+struct Between {
+  std::size_t first;
+  std::size_t second;
+  float share;
+};
+
+std::vector<Between> positions(int pixels, int cell, int cells) {
+  std::vector<Between> found;
+  found.reserve(static_cast<std::size_t>(pixels));
+  for (int pixel = 0; pixel < pixels; ++pixel) {
+    const float at = std::clamp((static_cast<float>(pixel) + 0.5F) / static_cast<float>(cell) - 0.5F, 0.0F,
+                                static_cast<float>(cells - 1));
+    const int first = static_cast<int>(at);
+    found.push_back({static_cast<std::size_t>(first),
+                     static_cast<std::size_t>(std::min(first + 1, cells - 1)),
+                     at - static_cast<float>(first)});
+  }
+  return found;
+}
+
 // Between the cells' middles values change evenly. Calls visit(pixel index, value) for every pixel.
 template <typename Visit>
 void visit_smooth(const Grid& grid, int width, int height, Visit visit) {
-  const auto position = [&](int pixel, int cells) {
-    const float middle = (static_cast<float>(pixel) + 0.5F) / static_cast<float>(grid.cell) - 0.5F;
-    return std::clamp(middle, 0.0F, static_cast<float>(cells - 1));
-  };
-  std::vector<float> row(static_cast<std::size_t>(grid.width) + 1);
-  for (int y = 0; y < height; ++y) {
-    const float at_y = position(y, grid.height);
-    const int above = static_cast<int>(at_y);
-    const int below = std::min(above + 1, grid.height - 1);
-    const float share_y = at_y - static_cast<float>(above);
-    for (int x = 0; x < grid.width; ++x) {
-      row[static_cast<std::size_t>(x)] = grid.at(x, above) * (1 - share_y) + grid.at(x, below) * share_y;
+  const std::vector<Between> columns = positions(width, grid.cell, grid.width);
+  const std::vector<Between> rows = positions(height, grid.cell, grid.height);
+  const auto stride = static_cast<std::size_t>(grid.width);
+  std::vector<float> line(stride);
+  std::size_t pixel = 0;
+  for (const Between& row : rows) {
+    for (std::size_t x = 0; x < stride; ++x) {
+      const float above = grid.values[row.first * stride + x];
+      line[x] = above + (grid.values[row.second * stride + x] - above) * row.share;
     }
-    row.back() = row[static_cast<std::size_t>(grid.width) - 1];
-    for (int x = 0; x < width; ++x) {
-      const float at_x = position(x, grid.width);
-      const auto before = static_cast<std::size_t>(at_x);
-      const float share_x = at_x - static_cast<float>(before);
-      visit(index(x, y, width), row[before] * (1 - share_x) + row[before + 1] * share_x);
+    for (const Between& column : columns) {
+      const float before = line[column.first];
+      visit(pixel++, before + (line[column.second] - before) * column.share);
     }
   }
 }
