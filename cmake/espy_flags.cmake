@@ -17,6 +17,10 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   target_compile_options(espy_flags INTERFACE -march=x86-64-v2)
 endif()
 
+if(ESPY_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # The sanitizer's own code hides from GCC 12 that a value is set (seen in Boost.Beast's optional).
+  target_compile_options(espy_flags INTERFACE -Wno-maybe-uninitialized)
+endif()
 if(ESPY_SANITIZE)
   target_compile_options(espy_flags INTERFACE -fsanitize=${ESPY_SANITIZE} -fno-omit-frame-pointer
                                               -fno-sanitize-recover=all)

@@ -58,7 +58,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<std::string> whole = read(bytes, std::max<std::size_t>(1, size));
   for (const std::size_t piece : {std::size_t{1}, std::size_t{7}}) {
     const std::vector<std::string> pieces = read(bytes, piece);
-    // Cut finely, a limit may strike before the request's end has come; what was read before that is the same.
+    // Cut finely, a limit may strike before the request's end has come; what was read before that is the
+    // same.
     const std::size_t common = std::min(whole.size(), pieces.size());
     for (std::size_t i = 0; i < common; ++i) {
       if (whole[i] != pieces[i] && whole[i] != "refused" && pieces[i] != "refused") std::abort();

@@ -24,7 +24,8 @@ void check(const std::string& file) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string file(reinterpret_cast<const char*>(data), size);
   check(file);
-  // Any change spoils the version, which would keep the fuzzer out of what lies behind it; so it is made to fit.
+  // Any change spoils the version, which would keep the fuzzer out of what lies behind it; so it is made to
+  // fit.
   check(espy::model::with_version(file));
   return 0;
 }
