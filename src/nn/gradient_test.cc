@@ -110,8 +110,8 @@ TEST(Gradient, of_dropout_wherever_it_stands) {
       1, 3);
 }
 
-TEST(Gradient, of_all_together_with_any_number_of_threads) {
-  for (int threads = 1; threads <= 4; ++threads) {
+TEST(Gradient, of_all_together_on_one_thread_and_on_several) {
+  for (const int threads : {1, 3}) {
     expect_gradient({{1, 8, 7},
                      {Convolution{16, 5}, Relu{}, MaxPool{}, Convolution{32, 3}, Relu{}, MaxPool{}, Flatten{},
                       Dense{40}, Relu{}, Dropout{0.5F}, Dense{10}}},

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <iterator>
-#include <memory>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 #include "nn/kernels.h"
@@ -50,7 +47,8 @@ struct ConvolutionPrimitives {
 
   int kernel;
 
-  // Winograd's algorithm is never chosen: its sums differ from the plain ones in the fourth digit.
+  // Not convolution_auto, which may choose Winograd's algorithm: quicker for 3x3 kernels, but less exact
+  // (Lavin & Gray 2016, "Fast algorithms for convolutional neural networks").
   static constexpr algorithm kAlgorithm = algorithm::convolution_direct;
   memory::dims strides() const { return {1, 1}; }
   memory::dims padding() const { return {kernel / 2, kernel / 2}; }
@@ -128,15 +126,17 @@ struct WeightedLayer {
   Primitives primitives;
   int weights;  // index of the parameter; the bias is the next
   bool first;   // of the layers with weights: nothing before it needs a gradient
-  bool relu;    // follows, and is done here in the way back
-  typename Primitives::Forward::primitive_desc forward;
-  typename Primitives::BackwardWeights::primitive_desc backward_weights;
-  memory source;
-  memory destination;
+  // A relu follows whose way back is done here. Not when a pool comes next: that does it, on a quarter of the
+  // values.
+  bool masks_gradient;
+  typename Primitives::Forward::primitive_desc forward = {};
+  typename Primitives::BackwardWeights::primitive_desc backward_weights = {};
+  memory source = {};
+  memory destination = {};
 };
 
 struct PoolLayer {
-  AfterRelu after_relu;  // and then does the relu's work in the way back
+  AfterRelu after_relu;
   PoolSizes pool;
   memory source;
   memory::desc destination_layout;
@@ -213,14 +213,17 @@ class GraphBuilder {
     const memory::desc bias = row_major({outputs});
     const memory::desc destination = any_layout(primitives.destination_sizes(source_sizes, outputs));
 
+    const bool relu_follows = next_is<Relu>(1);
     dnnl::primitive_attr attributes = portable_attributes();
-    if (next_is<Relu>(1)) {
+    if (relu_follows) {
       dnnl::post_ops relu;
       relu.append_eltwise(1, algorithm::eltwise_relu, 0, 0);
       attributes.set_post_ops(relu);
     }
-    WeightedLayer<Primitives> built{primitives, next_parameter_, next_parameter_ == 0, false, {}, {}, {}, {}};
-    built.relu = next_is<Relu>(1) && !next_is<MaxPool>(2);
+    WeightedLayer<Primitives> built{.primitives = primitives,
+                                    .weights = next_parameter_,
+                                    .first = next_parameter_ == 0,
+                                    .masks_gradient = relu_follows && !next_is<MaxPool>(2)};
     built.forward = {primitives.forward(kind(), source, weights, bias, destination), attributes, cpu()};
     built.source = in_layout(graph_.forward_, activation_, built.forward.src_desc());
     built.destination = zeroed_memory(built.forward.dst_desc());
@@ -238,7 +241,7 @@ class GraphBuilder {
     activation_ = built.destination;
     built_.push_back(std::move(built));
     next_parameter_ += 2;
-    if (next_is<Relu>(1)) ++layer_;
+    if (relu_follows) ++layer_;
   }
 
   void add_forward(const MaxPool&) {
@@ -302,7 +305,7 @@ class GraphBuilder {
 
   template <typename Primitives>
   void add_backward(const WeightedLayer<Primitives>& built) {
-    if (built.relu) mask_gradient(built.destination);
+    if (built.masks_gradient) mask_gradient(built.destination);
 
     const auto& weights = built.backward_weights;
     for (const int i : {built.weights, built.weights + 1}) {

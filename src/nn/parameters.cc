@@ -31,7 +31,8 @@ const dnnl::engine& cpu() {
 }
 
 Error to_error(const dnnl::error& error) {
-  return {ErrorCode::internal, format("oneDNN failed: {} (status {})", error.what(), int{error.status})};
+  return {error.status == dnnl_out_of_memory ? ErrorCode::unavailable : ErrorCode::internal,
+          format("oneDNN failed: {} (status {})", error.what(), static_cast<int>(error.status))};
 }
 
 memory::desc row_major(const memory::dims& sizes) {

@@ -12,7 +12,8 @@ namespace espy::nn {
 // Threads: one thread at a time, and it computes on that thread alone; make one for each thread.
 class Predictor {
  public:
-  // Errors: invalid_input (parameters that do not fit the architecture).
+  // Errors: invalid_input (parameters that do not fit the architecture), unavailable (no memory to be had),
+  // internal (the library that computes refused).
   static Result<std::unique_ptr<Predictor>> create(const Network& network);
 
   virtual ~Predictor() = default;

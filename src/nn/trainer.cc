@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kMaxBatchSize = 1 << 16;
 
-// What one thread takes at a time of the optimizer's work: with Adam's two moments 128 KiB, which a core's
+// What one thread takes at a time of the optimizer's work: with Adam's two moments 64 KiB, which a core's
 // own cache holds, and still two dozen pieces of a network of 100,000 parameters.
 constexpr std::size_t kBlock = 4096;
 
@@ -64,12 +64,21 @@ class ChunkTrainer final : public Trainer {
     }
     const bool has_moments = std::holds_alternative<Adam>(options.optimizer);
     for (int i = 0; i < parameters_.count(); ++i) {
-      const std::size_t size = floats(parameters_.master(i)).size();
-      for (std::size_t first = 0; first < size; first += kBlock) {
-        blocks_.push_back({i, first, std::min(kBlock, size - first)});
+      const std::span<float> weights = floats(parameters_.master(i));
+      first_moments_.emplace_back(has_moments ? weights.size() : 0, 0.0F);
+      second_moments_.emplace_back(has_moments ? weights.size() : 0, 0.0F);
+      for (std::size_t first = 0; first < weights.size(); first += kBlock) {
+        const std::size_t count = std::min(kBlock, weights.size() - first);
+        Block block{.weights = weights.subspan(first, count)};
+        for (const Chunk& chunk : chunks_) {
+          block.gradients.push_back(chunk.graph.gradient(i).subspan(first, count));
+        }
+        if (has_moments) {
+          block.first_moment = std::span(first_moments_.back()).subspan(first, count);
+          block.second_moment = std::span(second_moments_.back()).subspan(first, count);
+        }
+        blocks_.push_back(std::move(block));
       }
-      first_moments_.emplace_back(has_moments ? size : 0, 0.0F);
-      second_moments_.emplace_back(has_moments ? size : 0, 0.0F);
     }
     std::vector<Crew::Phase> phases;
     phases.push_back({chunk_count, [this](int chunk) { compute(chunks_[static_cast<std::size_t>(chunk)]); }});
@@ -107,9 +116,10 @@ class ChunkTrainer final : public Trainer {
 
   // A part of one parameter.
   struct Block {
-    int parameter;
-    std::size_t first;
-    std::size_t count;
+    std::span<float> weights;
+    std::vector<std::span<float>> gradients = {};  // one of each chunk
+    std::span<float> first_moment = {};            // empty without Adam
+    std::span<float> second_moment = {};
   };
 
   void begin_adam_step(const Adam& adam) {
@@ -144,21 +154,16 @@ class ChunkTrainer final : public Trainer {
   }
 
   void update(const Block& block) {
-    const auto part = [&block](std::span<float> all) { return all.subspan(block.first, block.count); };
-    const std::span<float> gradient = part(chunks_.front().graph.gradient(block.parameter));
-    for (std::size_t i = 1; i < chunks_.size(); ++i) {
-      add(part(chunks_[i].graph.gradient(block.parameter)), gradient);
-    }
-    const std::span<float> weights = part(floats(parameters_.master(block.parameter)));
-    const auto index = static_cast<std::size_t>(block.parameter);
-    std::visit(Overloaded{
-                   [&](const GradientDescent& plain) { descend(plain.learning_rate, gradient, weights); },
-                   [&](const Adam&) {
-                     descend_adam(adam_step_, gradient, part(first_moments_[index]),
-                                  part(second_moments_[index]), weights);
-                   },
-               },
-               options_.optimizer);
+    const std::span<float> gradient = block.gradients.front();
+    for (std::size_t i = 1; i < block.gradients.size(); ++i) add(block.gradients[i], gradient);
+    std::visit(
+        Overloaded{
+            [&](const GradientDescent& plain) { descend(plain.learning_rate, gradient, block.weights); },
+            [&](const Adam&) {
+              descend_adam(adam_step_, gradient, block.first_moment, block.second_moment, block.weights);
+            },
+        },
+        options_.optimizer);
   }
 
   const Architecture architecture_;

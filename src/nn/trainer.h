@@ -49,11 +49,12 @@ struct StepResult {
 class Trainer {
  public:
   // Fills `input` with one sample of the batch and returns its label. Called once a sample and step, on any
-  // worker, several at once.
+  // worker, several at once; must not throw.
   using LoadSample = std::function<int(int index_in_batch, std::span<float> input)>;
 
   // Errors: invalid_input (parameters that do not fit the architecture, a last layer that is not Dense, batch
-  // size or threads out of range).
+  // size or threads out of range), unavailable (no memory or no threads to be had), internal (the library
+  // that computes refused).
   static Result<std::unique_ptr<Trainer>> create(const Network& start, const TrainerOptions& options);
 
   virtual ~Trainer() = default;
