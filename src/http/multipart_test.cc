@@ -68,13 +68,15 @@ TEST(ParseMultipart, FindsFieldsAndFiles) {
 
 TEST(ParseMultipart, ContentMayBeAnythingButTheBoundary) {
   const std::string content("\r\n--a\r\n--\0\r\r\n\n--b", 18);
-  const auto parts = parse_multipart(form("form-data; name=\"f\"", content), "b");
+  const std::string body = form("form-data; name=\"f\"", content);
+  const auto parts = parse_multipart(body, "b");
   ASSERT_TRUE(parts);
   EXPECT_EQ(parts->front().content, content);
 }
 
 TEST(ParseMultipart, ContentMayBeEmpty) {
-  const auto parts = parse_multipart(form("form-data; name=\"file\"; filename=\"\"", ""), "b");
+  const std::string body = form("form-data; name=\"file\"; filename=\"\"", "");
+  const auto parts = parse_multipart(body, "b");
   ASSERT_TRUE(parts);
   EXPECT_EQ(parts->front().content, "");
   EXPECT_EQ(parts->front().file_name, "");
