@@ -33,12 +33,12 @@ struct TrainOptions {
   std::function<bool(const Progress&)> on_progress = nullptr;
 };
 
-// The samples of an epoch that do not fill a batch begin the next epoch's first batch, and the last batch of
-// all is filled from one more shuffle: no sample is left out. Trains on all of `data`, shuffled anew each
-// epoch, and returns the model with the parameters after the last step; nothing is chosen by looking at test
-// data. Its metrics are seed, threads and steps: what it takes to get the same model, bit for bit, again.
-// Errors: invalid_input (fewer samples than a batch; threads out of range), unavailable ("interrupted after
-// step N of M", when on_progress returned false; "loss is nan at step N ...").
+// Trains on all of `data`, shuffled anew each epoch, and returns the model with the parameters after the last
+// step; nothing is chosen by looking at test data. What is left of an epoch when it no longer fills a batch
+// goes into one with the first samples of the next shuffle, so no sample is left out. Its metrics are seed,
+// threads and steps: what it takes to get the same model, bit for bit, again. Errors: invalid_input (fewer
+// samples than a batch; threads out of range), unavailable ("interrupted after step N of M", when on_progress
+// returned false; "loss is nan at step N ...").
 Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options);
 
 }  // namespace espy::model
