@@ -1,5 +1,6 @@
 #include "store/writer.h"
 
+#include <algorithm>
 #include <cassert>
 #include <chrono>
 #include <cmath>
@@ -25,6 +26,8 @@ constexpr std::size_t kGroupBytes = std::size_t{8} << 20;
 constexpr int kTruncateCheckpoints = 2;
 constexpr int kTruncatePatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
+
+constexpr std::string_view kFindRecord = "SELECT 1 FROM record INDEXED BY record_page WHERE id = ?1";
 
 }  // namespace
 
@@ -55,12 +58,11 @@ void Writer::finish() {
 Result<void> Writer::prepare_statements() {
   const std::pair<Statement*, std::string> statements[] = {
       {&begin_, "BEGIN IMMEDIATE"},
-      // Not INSERT OR IGNORE, which would pass over a broken constraint as well.
-      {&insert_record_,
-       format("INSERT INTO record ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
-              "?15) ON CONFLICT (id) DO NOTHING",
-              kRecordColumns)},
-      {&insert_upload_, format("INSERT INTO upload ({}) VALUES (?1, ?2, ?3, ?4)", kUploadColumns)},
+      {&find_, std::string(kFindRecord)},
+      {&insert_,
+       format("INSERT INTO record ({}, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "
+              "?14, ?15, ?16, ?17, ?18)",
+              kRecordColumns, kUploadColumns)},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
   };
@@ -69,6 +71,13 @@ Result<void> Writer::prepare_statements() {
     if (!prepared) return std::move(prepared).error();
     *statement = *std::move(prepared);
   }
+  Result<Statement> newest = Statement::prepare(
+      *connection_, "SELECT id FROM record INDEXED BY record_page ORDER BY id DESC LIMIT 1");
+  if (!newest) return std::move(newest).error();
+  const int status = newest->step();
+  if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
+  if (status == SQLITE_ROW) std::ranges::copy(newest->blob(0), greatest_id_.bytes.begin());
+
   log_frames_ = 0;
   checkpointed_at_ = 0;
   sqlite3_wal_hook(
@@ -192,13 +201,18 @@ Result<void> Writer::commit(const std::deque<Pending>& batch, std::size_t rows) 
 }
 
 int Writer::insert(const Pending& pending) {
-  bind_record(insert_record_, pending.record, pending.checksum);
-  const int status = insert_record_.run();
-  const bool is_new = sqlite3_changes64(connection_->get()) == 1;
-  if (status != SQLITE_OK || !is_new || pending.upload.bytes.empty()) return status;
-  bind_upload(insert_upload_, sqlite3_last_insert_rowid(connection_->get()), pending.upload,
-              pending.upload_checksum);
-  return insert_upload_.run();
+  // Ids come in order but for repeats and imports, so hardly any must be looked for.
+  if (pending.record.id > greatest_id_) {
+    greatest_id_ = pending.record.id;
+  } else {
+    find_.bind(1, pending.record.id.bytes);
+    const int found = find_.step();
+    find_.reset();
+    if (found != SQLITE_DONE) return found == SQLITE_ROW ? SQLITE_OK : found;
+  }
+  bind_record(insert_, pending.record, pending.checksum);
+  bind_upload(insert_, pending.upload, pending.upload_checksum);
+  return insert_.run();
 }
 
 Error Writer::abandon_commit(int status) {
@@ -232,14 +246,14 @@ void Writer::tell_operator(const Result<void>& outcome) {
 // What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
 // has been opened anew, which moves the whole log into the database, and holds what was acknowledged before.
 Result<void> Writer::recover() {
-  for (Statement* statement : {&begin_, &insert_record_, &insert_upload_, &commit_, &rollback_}) {
+  for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_}) {
     *statement = Statement();
   }
   connection_.reset();
   Result<std::unique_ptr<Connection>> opened = open_for_writing(path_);
   if (!opened) return std::move(opened).error();
   if (last_stored_) {
-    Result<Statement> find = Statement::prepare(**opened, "SELECT 1 FROM record WHERE id = ?1");
+    Result<Statement> find = Statement::prepare(**opened, kFindRecord);
     if (!find) return std::move(find).error();
     find->bind(1, last_stored_->bytes);
     if (find->step() != SQLITE_ROW) {

@@ -82,13 +82,14 @@ class Writer {
   // The writer's thread's own.
   std::shared_ptr<Connection> connection_;  // outlives its statements
   Statement begin_;
-  Statement insert_record_;
-  Statement insert_upload_;
+  Statement find_;
+  Statement insert_;
   Statement commit_;
   Statement rollback_;
   bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
   bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
+  Uuid greatest_id_;         // no record has a greater one
   int log_frames_ = 0;       // in the write-ahead log
   int checkpointed_at_ = 0;  // its frames when the last checkpoint was tried
 
