@@ -20,7 +20,9 @@ class Encoding {
 
   void number(std::int64_t value) {
     const auto bits = static_cast<std::uint64_t>(value);
-    for (int shift = 56; shift >= 0; shift -= 8) bytes_ += static_cast<char>(bits >> shift);
+    std::array<char, 8> big_endian;
+    for (std::size_t i = 0; i < 8; ++i) big_endian[i] = static_cast<char>(bits >> (56 - 8 * i));
+    bytes_.append(big_endian.data(), big_endian.size());
   }
   void text(std::string_view value) {
     number(static_cast<std::int64_t>(value.size()));
