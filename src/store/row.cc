@@ -130,14 +130,16 @@ void bind_record(Statement& statement, const Record& record, std::int64_t checks
 
 void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum) {
   constexpr int kFirst = kRecordColumnCount + 1;
-  if (upload.bytes.empty()) {
-    for (int parameter = kFirst; parameter < kFirst + 3; ++parameter) statement.bind_null(parameter);
-    return;
-  }
   statement.bind(kFirst, upload.media_type);
   statement.bind(kFirst + 1, checksum);
   statement.bind(kFirst + 2,
                  std::span(reinterpret_cast<const std::uint8_t*>(upload.bytes.data()), upload.bytes.size()));
+}
+
+void bind_no_upload(Statement& statement) {
+  for (int column = 1; column <= kUploadColumnCount; ++column) {
+    statement.bind_null(kRecordColumnCount + column);
+  }
 }
 
 Result<Record> read_record(const Statement& statement) {

@@ -1,5 +1,6 @@
-// The one thread that writes: group commit without a timer. It takes whatever has queued, commits it as one
-// transaction, and answers; what queues in the meantime shares the next commit.
+// The one thread that writes: group commit without a timer. It takes whatever has queued, and what queues
+// while it inserts that, commits it as one transaction, and answers; what queues during the commit shares the
+// next.
 #pragma once
 
 #include <condition_variable>
@@ -38,17 +39,19 @@ class Writer {
   void finish();
 
   // As Store::append. Threads: any.
-  void append(Record record, Upload upload, Store::Completion done);
+  void append(std::shared_ptr<const Entry> entry, Store::Completion done);
 
  private:
   struct Pending {
-    Record record;
-    Upload upload;  // empty when it is not kept
+    std::shared_ptr<const Entry> entry;
     Store::Completion done;
+    bool keeps_upload = false;
     std::int64_t checksum = 0;
     std::int64_t upload_checksum = 0;
     std::size_t bytes = 0;
   };
+
+  struct Group;  // how many records of a batch one commit takes
 
   Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames);
 
@@ -60,7 +63,8 @@ class Writer {
   void run();
   bool wait_for_work(std::deque<Pending>& batch);
   void write_group(std::deque<Pending>& batch);
-  Result<void> commit(const std::deque<Pending>& batch, std::size_t rows);
+  Result<void> commit(std::deque<Pending>& batch, Group& group);
+  void take_queued(std::deque<Pending>& batch);
   int insert(const Pending& pending);
   Error abandon_commit(int status);
   void tell_operator(const Result<void>& outcome);
