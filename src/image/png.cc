@@ -251,32 +251,64 @@ std::uint8_t paeth(int left, int above, int above_left) {
   return static_cast<std::uint8_t>(to_above <= to_above_left ? above : above_left);
 }
 
-// Undoes a row's filter (section 9.2). `above` is the row above, undone, or zeros; `step` is how many bytes
-// lie between a byte and its neighbour of the pixel to the left. Returns whether the filter exists.
-bool unfilter(std::uint8_t filter, std::span<std::uint8_t> row, const std::uint8_t* above, std::size_t step) {
-  const std::size_t first = std::min(step, row.size());
-  const auto add = [&](std::size_t i, int value) { row[i] = static_cast<std::uint8_t>(row[i] + value); };
+// Adds to each byte what predict(left, above, above left) makes of its neighbours, which lie kStep bytes
+// before it and in the row above. Beyond the row they are zero.
+template <std::size_t kStep, typename Predict>
+void add_predicted(std::span<std::uint8_t> row, const std::uint8_t* above, const Predict& predict) {
+  std::array<int, kStep> left = {};
+  std::array<int, kStep> above_left = {};
+  for (std::size_t i = 0; i < row.size(); i += kStep) {
+    for (std::size_t k = 0; k < kStep; ++k) {
+      const int up = above[i + k];
+      row[i + k] = static_cast<std::uint8_t>(row[i + k] + predict(left[k], up, above_left[k]));
+      left[k] = row[i + k];
+      above_left[k] = up;
+    }
+  }
+}
+
+// Undoes a row's filter (section 9.2), in place. `above` is the row above, undone, or zeros; the row's size
+// is a multiple of kStep, the bytes from a pixel to the next one (1 where pixels share bytes). Returns
+// whether the filter exists.
+template <std::size_t kStep>
+bool unfilter(std::uint8_t filter, std::span<std::uint8_t> row, const std::uint8_t* above) {
   switch (filter) {
     case 0:
       return true;
     case 1:
-      for (std::size_t i = step; i < row.size(); ++i) add(i, row[i - step]);
+      add_predicted<kStep>(row, above, [](int left, int, int) { return left; });
       return true;
     case 2:
-      for (std::size_t i = 0; i < row.size(); ++i) add(i, above[i]);
+      add_predicted<kStep>(row, above, [](int, int up, int) { return up; });
       return true;
     case 3:
-      for (std::size_t i = 0; i < first; ++i) add(i, above[i] / 2);
-      for (std::size_t i = step; i < row.size(); ++i) add(i, (row[i - step] + above[i]) / 2);
+      add_predicted<kStep>(row, above, [](int left, int up, int) { return (left + up) / 2; });
       return true;
     case 4:
-      for (std::size_t i = 0; i < first; ++i) add(i, above[i]);
-      for (std::size_t i = step; i < row.size(); ++i) {
-        add(i, paeth(row[i - step], above[i], above[i - step]));
-      }
+      add_predicted<kStep>(row, above, paeth);
       return true;
     default:
       return false;
+  }
+}
+
+// A function for each step, so that the neighbours stay in registers.
+using Unfilter = bool (*)(std::uint8_t filter, std::span<std::uint8_t> row, const std::uint8_t* above);
+
+Unfilter unfilter_for(const Header& header) {
+  switch (header.pixel_bits()) {
+    case 16:
+      return unfilter<2>;
+    case 24:
+      return unfilter<3>;
+    case 32:
+      return unfilter<4>;
+    case 48:
+      return unfilter<6>;
+    case 64:
+      return unfilter<8>;
+    default:
+      return unfilter<1>;
   }
 }
 
@@ -408,7 +440,7 @@ Result<GrayImage> read_pixels(const Content& content) {
   if (!rows) return std::move(rows).error();
 
   GrayImage picture = make_picture(static_cast<int>(header.width), static_cast<int>(header.height), 0);
-  const std::size_t neighbor = std::max<std::size_t>(1, header.pixel_bits() / 8);
+  const Unfilter unfilter_row = unfilter_for(header);
   const std::vector<std::uint8_t> zeros(header.row_bytes(header.width));
   std::uint8_t* next = rows->data();
   for (const Pass& pass : passes) {
@@ -417,7 +449,7 @@ Result<GrayImage> read_pixels(const Content& content) {
     for (std::uint32_t row = 0; row < pass.rows; ++row) {
       const std::uint32_t y = pass.y + row * pass.step_y;
       const std::uint8_t filter = *next++;
-      if (!unfilter(filter, {next, row_bytes}, above, neighbor)) {
+      if (!unfilter_row(filter, {next, row_bytes}, above)) {
         return broken(format("row {} has filter {}, which does not exist", y, filter));
       }
       shader->shade(next, pass.columns, &picture.pixels[std::size_t{y} * header.width + pass.x], pass.step_x);
