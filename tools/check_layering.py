@@ -18,7 +18,7 @@ OWNERS = {
     "spdlog/": "base",
     "fmt/": "base",
     "openssl/": "base",
-    "png.h": "image",
+    "libdeflate.h": "image",
     "jpeglib.h": "image",
     "jerror.h": "image",
     "gif_lib.h": "image",

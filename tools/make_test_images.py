@@ -153,6 +153,27 @@ def photograph(digit):
     return photo
 
 
+def filtered(image):
+    """The rows of a grey picture with PNG's five filters in turn, each behind its number."""
+    rows = [bytes(image.width), *rows_of(image)]
+    for y in range(1, len(rows)):
+        kind, row, above = y % 5, rows[y], rows[y - 1]
+        line = bytearray([kind])
+        for x, value in enumerate(row):
+            left, up, corner = (row[x - 1], above[x], above[x - 1]) if x else (0, above[x], 0)
+            nearest = min((left, up, corner), key=lambda near: abs(left + up - corner - near))
+            line.append((value - (0, left, up, (left + up) // 2, nearest)[kind]) % 256)
+        yield bytes(line)
+
+
+def png_of_stream(width, height, color, stream, before=(), piece=None):
+    """A PNG of 8-bit samples whose compressed rows lie in several chunks."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0))
+    step = piece or len(stream)
+    pieces = [chunk(b"IDAT", stream[i : i + step]) for i in range(0, len(stream), step)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join([header, *before, *pieces, chunk(b"IEND", b"")])
+
+
 def good_png(seven):
     palette = seven.copy()
     palette.putpalette(bytes(768))
@@ -167,6 +188,13 @@ def good_png(seven):
     yield "seven_2bit_gray.png", png(28, 28, 2, 0, [packed([s >> 6 for s in row], 2) for row in rows_of(seven)])
     yield "seven_4bit_gray.png", png(28, 28, 4, 0, nibbles)
     yield "seven_16bit_gray.png", png(28, 28, 16, 0, gray16)
+    yield "seven_16bit_rgb_transparent.png", png(28, 28, 16, 2, [
+        b"".join(struct.pack(">HHH", *[shade * 257] * 3) for shade in row) for row in rows_of(seven)
+    ], [chunk(b"tRNS", bytes(6))])
+    yield "seven_16bit_rgba.png", png(28, 28, 16, 6, [
+        b"".join(struct.pack(">HHHH", 0, 0, 0, shade * 257) for shade in row) for row in rows_of(seven)
+    ])
+    yield "seven_all_filters.png", png_of_stream(28, 28, 0, zlib.compress(b"".join(filtered(seven)), 9), piece=50)
     yield "seven_gray_alpha.png", saved(Image.merge("LA", [Image.new("L", seven.size, 0), seven]), "PNG")
     yield "seven_gray_transparent.png", saved(seven, "PNG", transparency=0)
     yield "seven_palette.png", saved(seven.convert("P"), "PNG")
@@ -262,6 +290,13 @@ def bad(good):
         yield name.replace("seven", "cut_off"), good[name][: len(good[name]) * 2 // 3]
     yield "wrong_checksum.png", seven[:-20] + bytes([seven[-20] ^ 1]) + seven[-19:]
     yield "too_few_rows.png", png(28, 28, 8, 0, [bytes(28)] * 14)
+    rows = b"".join(b"\0" + row for row in [bytes(28)] * 28)
+    yield "too_many_rows.png", png(28, 28, 8, 0, [bytes(28)] * 29)
+    yield "unknown_filter.png", png_of_stream(28, 28, 0, zlib.compress(b"\5" + rows[1:]))
+    yield "unknown_depth.png", png(28, 28, 3, 0, [bytes(11)] * 28)
+    yield "no_palette.png", png_of_stream(28, 28, 3, zlib.compress(rows))
+    yield "critical_chunk.png", png_of_stream(28, 28, 0, zlib.compress(rows), [chunk(b"NEED", b"?")])
+    yield "not_zlib.png", png_of_stream(28, 28, 0, rows)
     yield "end_marker_too_early.jpg", jpeg[: len(jpeg) * 2 // 3] + b"\xff\xd9"
     frame = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
     yield "palette_too_small.gif", gif[:10] + bytes([gif[10] & 0xF8]) + gif[11:19] + gif[frame:]

@@ -63,7 +63,7 @@ std::string record_table(const std::vector<store::Record>& records) {
   Table table({{"time"}, {"id"}, {"model"}, {"answer"}, {"confidence", Align::right}, {"file"}});
   for (const store::Record& record : records) {
     table.add({to_seconds(record.time), to_string(record.id), printable(record.model),
-               printable(http::answer_words(record)), percent(record.confidence, 1),
+               printable(http::answer_words(record)), http::confidence_words(record.confidence),
                printable(record.file_name)});
   }
   return table.text();
@@ -137,7 +137,7 @@ std::string record_text(const store::Record& record) {
       {"file name", record.file_name},
       {"label", format("{}", record.label)},
       {"class", record.class_name},
-      {"confidence", percent(record.confidence)},
+      {"confidence", http::confidence_words(record.confidence)},
       {"verdict", std::string(to_string(record.verdict))},
       {"upload", format("{} bytes, sha256 {}", grouped(record.upload_bytes), to_hex(record.upload_digest))},
       {"latency", format("{} us", grouped(static_cast<std::uint64_t>(record.latency.count())))},

@@ -14,6 +14,7 @@
 #include "cli/shipped_models.h"
 #include "cli/text.h"
 #include "http/json.h"
+#include "http/page.h"
 #include "image/decode.h"
 #include "image/prepare.h"
 #include "model/predictor.h"
@@ -65,7 +66,7 @@ Result<image::Input> read_input(const std::string& file, image::Preparation prep
 
 std::string prediction_text(const model::Prediction& prediction) {
   if (prediction.verdict == Verdict::not_recognized) return "not recognized";
-  return format("{} ({})", prediction.class_name, percent(prediction.confidence, 1));
+  return format("{} ({})", prediction.class_name, http::confidence_words(prediction.confidence));
 }
 
 std::string prediction_json(const std::string& file, const model::Prediction& prediction) {

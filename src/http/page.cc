@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -30,8 +31,6 @@ Html notice_html(std::string_view notice) {
   if (notice.empty()) return {};
   return {format("<p class=\"card notice\" role=\"alert\">{}</p>\n", escape(notice).text)};
 }
-
-std::string percent(float confidence) { return format("{:.1f} %", static_cast<double>(confidence) * 100); }
 
 // "2026-11-22 03:41:00 UTC"
 std::string shown_time(Timestamp time) {
@@ -91,7 +90,7 @@ std::vector<Value> record_values(const store::Record& record) {
   return {
       {"answer", escape(answer_words(record))},
       {"confidence", {format("{:.4f}", record.confidence)}},
-      {"percent", escape(percent(record.confidence))},
+      {"percent", escape(confidence_words(record.confidence))},
       {"model", escape(record.model)},
       {"version", escape(record.model_version)},
       {"file_name", escape(record.file_name.empty() ? "(no name)" : record.file_name)},
@@ -166,6 +165,10 @@ std::string fill(std::string_view page_template, std::span<const Value> values) 
 
 std::string_view answer_words(const store::Record& record) {
   return record.verdict == Verdict::recognized ? std::string_view(record.class_name) : "not recognized";
+}
+
+std::string confidence_words(float confidence) {
+  return format("{:.1f} %", std::floor(static_cast<double>(confidence) * 1000) / 10);
 }
 
 std::string upload_url(const Uuid& id, std::string_view media_type) {

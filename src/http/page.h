@@ -32,6 +32,9 @@ std::string fill(std::string_view page_template, std::span<const std::pair<std::
 // Returns the words for a prediction: the class name, or "not recognized".
 std::string_view answer_words(const store::Record& record);
 
+// Returns "99.9 %", rounded down: only certainty reads as 100 %.
+std::string confidence_words(float confidence);
+
 // Returns where the upload of a record is found; empty without a media type, when it was not kept.
 std::string upload_url(const Uuid& id, std::string_view media_type);
 

@@ -78,6 +78,13 @@ TEST(IndexPage, ShowsWhatTheModelSawWhenTheUploadWasNotKept) {
   EXPECT_TRUE(contains(page, "too large to be kept"));
 }
 
+TEST(ConfidenceWords, LeaveACertaintyToTheCertain) {
+  EXPECT_EQ(confidence_words(1.0f), "100.0 %");
+  EXPECT_EQ(confidence_words(0.99997f), "99.9 %");
+  EXPECT_EQ(confidence_words(0.5f), "50.0 %");
+  EXPECT_EQ(confidence_words(0.0f), "0.0 %");
+}
+
 TEST(IndexPage, SaysSoWhenNothingWasRecognized) {
   const Service service;
   store::Record record = make_record();

@@ -32,7 +32,8 @@ std::string_view media_type(Format format);
 // Decodes the picture (of a GIF or an animated WebP the first frame), turns it upright by its EXIF
 // orientation, lays transparent pixels over white, narrows 16 bits to 8 and returns its luma (ITU-R BT.601:
 // 0.299 R + 0.587 G + 0.114 B, rounded to nearest). Errors: invalid_input (not one of the formats; broken or
-// cut off), too_large (bytes or pixels over a limit). Threads: pure function.
+// cut off), too_large (bytes or pixels over a limit), unavailable (no memory for a decoder).
+// Threads: pure function.
 Result<GrayImage> decode(std::span<const std::byte> upload, const DecodeLimits& limits = {});
 
 }  // namespace espy::image

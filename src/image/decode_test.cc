@@ -99,10 +99,10 @@ TEST(Decode, ReadsRealPixels) {
 TEST(Decode, ReadsEveryKindOfLosslessPicture) {
   const GrayImage seven = decoded("seven.png");
   for (const char* name :
-       {"seven_16bit_gray.png", "seven_palette.png", "seven_rgb.png", "seven_interlaced.png",
-        "seven_orientation_6.png", "seven_text_bomb.png", "seven.gif", "seven_interlaced.gif",
-        "seven_animated.gif", "seven.bmp", "seven_os2.bmp", "seven_top_down.bmp", "seven_24bit.bmp",
-        "seven_32bit.bmp", "seven_rle8.bmp", "seven.webp", "seven_animated.webp",
+       {"seven_16bit_gray.png", "seven_all_filters.png", "seven_palette.png", "seven_rgb.png",
+        "seven_interlaced.png", "seven_orientation_6.png", "seven_text_bomb.png", "seven.gif",
+        "seven_interlaced.gif", "seven_animated.gif", "seven.bmp", "seven_os2.bmp", "seven_top_down.bmp",
+        "seven_24bit.bmp", "seven_32bit.bmp", "seven_rle8.bmp", "seven.webp", "seven_animated.webp",
         "seven_orientation_6.webp"}) {
     expect_same(name, seven);
   }
@@ -124,7 +124,7 @@ TEST(Decode, LaysTransparencyOverWhite) {
   const GrayImage dark_on_light = negative(decoded("seven.png"));
   for (const char* name :
        {"seven_dark_on_light.png", "seven_gray_alpha.png", "seven_palette_alpha.png", "seven_rgba.png",
-        "seven_rgba_interlaced.png", "seven_32bit_alpha.bmp", "seven_alpha.webp"}) {
+        "seven_16bit_rgba.png", "seven_rgba_interlaced.png", "seven_32bit_alpha.bmp", "seven_alpha.webp"}) {
     expect_same(name, dark_on_light);
   }
   GrayImage background_gone = decoded("seven.png");
@@ -132,6 +132,7 @@ TEST(Decode, LaysTransparencyOverWhite) {
     if (shade == 0) shade = 255;
   }
   expect_same("seven_gray_transparent.png", background_gone);
+  expect_same("seven_16bit_rgb_transparent.png", background_gone);
   expect_same("seven_transparent.gif", background_gone);
 }
 
@@ -214,8 +215,15 @@ TEST(Decode, RefusesPicturesThatAreCutOff) {
 }
 
 TEST(Decode, RefusesPicturesThatAreBroken) {
-  expect_failure("wrong_checksum.png", ErrorCode::invalid_input, "png is broken before byte");
-  expect_failure("too_few_rows.png", ErrorCode::invalid_input, "Not enough image data");
+  expect_failure("wrong_checksum.png", ErrorCode::invalid_input,
+                 "the checksum of the chunk at byte 33 does not fit");
+  expect_failure("too_few_rows.png", ErrorCode::invalid_input, "its rows have 406 bytes, must have 812");
+  expect_failure("too_many_rows.png", ErrorCode::invalid_input, "its rows have more than 812 bytes");
+  expect_failure("unknown_filter.png", ErrorCode::invalid_input, "row 0 has filter 5");
+  expect_failure("unknown_depth.png", ErrorCode::invalid_input, "3 bits with color type 0 do not exist");
+  expect_failure("no_palette.png", ErrorCode::invalid_input, "its palette has 0 bytes");
+  expect_failure("critical_chunk.png", ErrorCode::invalid_input, "the chunk at byte 33 is unknown");
+  expect_failure("not_zlib.png", ErrorCode::invalid_input, "its pixels are not a zlib stream");
   expect_failure("end_marker_too_early.jpg", ErrorCode::invalid_input, "premature end of data segment");
   expect_failure("palette_too_small.gif", ErrorCode::invalid_input, "of a palette of 2");
   expect_failure("no_frame.gif", ErrorCode::invalid_input, "gif is broken");
@@ -250,6 +258,10 @@ TEST(Decode, RefusesMoreThanItsLimits) {
   EXPECT_EQ(pixels.error().code, ErrorCode::too_large);
   EXPECT_EQ(pixels.error().message, "image is 28x28, limit is 783 pixels");
   EXPECT_TRUE(decode(as_bytes(seven), {.max_bytes = seven.size(), .max_pixels = 784}));
+  const std::string deep = read("seven_16bit_rgba.png");
+  EXPECT_EQ(decode(as_bytes(deep), {.max_pixels = 1567}).error().message,
+            "image is 28x28 of 64 bits a pixel, limit is 1567 pixels of 32");
+  EXPECT_TRUE(decode(as_bytes(deep), {.max_pixels = 1568}));
 }
 
 // A picture that is not all there must fail or, when only what follows the pixels is missing, be the same:

@@ -1,4 +1,4 @@
-// JPEG through libjpeg-turbo. It leaves a failure by longjmp as libpng does (png.cc), so here too the
+// JPEG through libjpeg-turbo, which leaves a failure by longjmp and so skips destructors: the
 // functions that call setjmp own nothing.
 #include <csetjmp>
 #include <cstdio>

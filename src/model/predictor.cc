@@ -32,8 +32,7 @@ std::vector<float> softmax(std::span<const float> logits) {
 Prediction make_prediction(std::span<const float> logits, const image::Input& input, const Model& model) {
   // Finite parameters may still overflow on their way to the logits; such an answer means nothing.
   const bool finite = std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); });
-  const std::vector<float> zeros(logits.size());
-  std::vector<float> probabilities = softmax(finite ? logits : std::span<const float>(zeros));
+  std::vector<float> probabilities = finite ? softmax(logits) : softmax(std::vector<float>(logits.size()));
   const auto label = std::ranges::max_element(probabilities) - probabilities.begin();
   const auto index = static_cast<std::size_t>(label);
   return {.label = static_cast<int>(label),

@@ -86,13 +86,13 @@ TEST(Train, IsTheSameWithAnyNumberOfThreadsWhereChunksHaveASize) {
 TEST(Train, IsReproducedByItsSeedBitForBit) {
   const Dataset data = bars(300);
   const auto version = [&](std::uint64_t seed) {
-    return Model::create(*train(data, small_recipe(), {.seed = seed, .threads = 2, .max_steps = 20}))
+    return Model::create(*train(data, small_recipe(), {.seed = seed, .threads = 2, .max_steps = 6}))
         ->full_version();
   };
   EXPECT_EQ(version(7), version(7));
 
   const auto parameters = [&](std::uint64_t seed) {
-    return train(data, small_recipe(), {.seed = seed, .threads = 2, .max_steps = 20})
+    return train(data, small_recipe(), {.seed = seed, .threads = 2, .max_steps = 6})
         ->network.parameters[0]
         .values;
   };

@@ -16,16 +16,15 @@ namespace {
 // A longer batch is cut, so that a predictor's memory and one model's hold on the loop stay small.
 constexpr std::size_t kMaxBatch = 256;
 
-// One classification between its arrival and its answer.
+// One classification between its arrival and its answer. The store shares it until the entry is on disk.
 struct Work {
   Lane::Completion done;
   std::chrono::steady_clock::time_point arrival;
-  Answer answer;
-  store::Upload upload;
+  store::Entry entry;
 };
 
 struct Outcome {
-  std::unique_ptr<Work> work;
+  std::shared_ptr<Work> work;
   Result<void> result;
 };
 
@@ -50,7 +49,7 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   struct Batch {
     std::unique_ptr<model::Predictor> predictor;
     std::vector<image::Input> inputs;
-    std::vector<std::unique_ptr<Work>> works;
+    std::vector<std::shared_ptr<Work>> works;
   };
 
   State(Classifier& owner, Schedule loop) : classifier(owner), schedule(std::move(loop)) {
@@ -65,7 +64,8 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   void classify(Request request, Completion done);
   void predict_all();
   void predict(Batch& batch);
-  void record(std::unique_ptr<Work> work, model::Prediction prediction);
+  void record(std::shared_ptr<Work> work, model::Prediction prediction);
+  Answer answer_from(store::Entry&& entry) const;
   void hand_over(Outcome outcome);
   void deliver();
 
@@ -81,9 +81,9 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
 };
 
 void Lane::State::classify(Request request, Completion done) {
-  auto work = std::make_unique<Work>();
+  const auto work = std::make_shared<Work>();
   work->arrival = std::chrono::steady_clock::now();
-  work->answer.record.time = classifier.options_.clock();
+  work->entry.record.time = classifier.options_.clock();
 
   const Result<std::size_t> index = classifier.registry().find(request.model);
   if (!index) return done(index.error());
@@ -95,19 +95,19 @@ void Lane::State::classify(Request request, Completion done) {
   const Result<image::GrayImage> picture = image::decode(bytes, classifier.options_.decode_limits);
   if (!picture) return done(picture.error());
 
-  store::Record& record = work->answer.record;
+  store::Record& record = work->entry.record;
   record.input = image::prepare(*picture, model.preparation());
   record.model = classifier.registry().name(*index);
   record.model_version = model.version();
   record.file_name = std::move(request.file_name);
   record.upload_digest = sha256(bytes);
   record.upload_bytes = bytes.size();
-  work->upload = {std::string(image::media_type(*format)), std::move(request.upload)};
+  work->entry.upload = {std::string(image::media_type(*format)), std::move(request.upload)};
   work->done = std::move(done);
 
   Batch& batch = batches[*index];
   batch.inputs.push_back(record.input);
-  batch.works.push_back(std::move(work));
+  batch.works.push_back(work);
   if (!predict_is_scheduled) {
     predict_is_scheduled = true;
     schedule([self = shared_from_this()] { self->predict_all(); });
@@ -124,7 +124,7 @@ void Lane::State::predict_all() {
 void Lane::State::predict(Batch& batch) {
   // Taken out first: a store that refuses at once answers at once, and that may bring the next request.
   const std::vector<image::Input> inputs = std::exchange(batch.inputs, {});
-  std::vector<std::unique_ptr<Work>> works = std::exchange(batch.works, {});
+  std::vector<std::shared_ptr<Work>> works = std::exchange(batch.works, {});
   for (std::size_t begin = 0; begin < works.size(); begin += kMaxBatch) {
     const std::size_t count = std::min(kMaxBatch, works.size() - begin);
     std::vector<model::Prediction> predictions =
@@ -134,8 +134,8 @@ void Lane::State::predict(Batch& batch) {
   }
 }
 
-void Lane::State::record(std::unique_ptr<Work> work, model::Prediction prediction) {
-  store::Record& record = work->answer.record;
+void Lane::State::record(std::shared_ptr<Work> work, model::Prediction prediction) {
+  store::Record& record = work->entry.record;
   record.id = classifier.ids_.next(record.time);
   record.label = prediction.label;
   record.class_name = std::move(prediction.class_name);
@@ -143,15 +143,20 @@ void Lane::State::record(std::unique_ptr<Work> work, model::Prediction predictio
   record.verdict = prediction.verdict;
   record.latency =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - work->arrival);
-  store::Upload upload = std::move(work->upload);
-  if (classifier.store().keeps_upload(record.upload_bytes))
-    work->answer.upload_media_type = upload.media_type;
-  store::Record kept = record;
-  // std::function copies what it captures, so the work travels as a plain pointer; it is called exactly once.
-  classifier.store().append(std::move(kept), std::move(upload),
-                            [self = shared_from_this(), owned = work.release()](Result<void> result) {
-                              self->hand_over({std::unique_ptr<Work>(owned), std::move(result)});
+  std::shared_ptr<const store::Entry> entry(work, &work->entry);
+  classifier.store().append(std::move(entry),
+                            [self = shared_from_this(), work = std::move(work)](Result<void> result) mutable {
+                              self->hand_over({std::move(work), std::move(result)});
                             });
+}
+
+// The entry is on disk and the store has let go of it.
+Answer Lane::State::answer_from(store::Entry&& entry) const {
+  Answer answer{.record = std::move(entry.record), .upload_media_type = {}};
+  if (classifier.store().keeps_upload(answer.record.upload_bytes)) {
+    answer.upload_media_type = std::move(entry.upload.media_type);
+  }
+  return answer;
 }
 
 // The first outcome of a burst schedules the delivery; those that come until it runs travel with it.
@@ -170,10 +175,11 @@ void Lane::State::deliver() {
     burst.swap(outcomes);
   }
   for (Outcome& outcome : burst) {
+    const Lane::Completion done = std::move(outcome.work->done);
     if (outcome.result) {
-      outcome.work->done(std::move(outcome.work->answer));
+      done(answer_from(std::move(outcome.work->entry)));
     } else {
-      outcome.work->done(std::move(outcome.result).error());
+      done(std::move(outcome.result).error());
     }
   }
 }

@@ -180,8 +180,9 @@ TEST(Lane, NobodyIsCalledAfterItsEnd) {
     lane.classify({.upload = bar_picture(), .file_name = "", .model = ""},
                   [&](const Result<Answer>&) { called = true; });
   }
-  queue.run_one();                            // the batch
-  EXPECT_TRUE(service.store.append({}, {}));  // commits are in order, so the lane's is done as well
+  queue.run_one();  // the batch
+  EXPECT_TRUE(service.store.append(store::Record(),
+                                   store::Upload()));  // commits are in order, so the lane's is done as well
   EXPECT_EQ(queue.size(), 0u);
   EXPECT_FALSE(called);
 }

@@ -72,9 +72,9 @@ class BreakableStore : public store::Store {
   void break_disk() { broken_ = true; }
 
   using Store::append;
-  void append(store::Record record, store::Upload upload, Completion done) override {
+  void append(std::shared_ptr<const store::Entry> entry, Completion done) override {
     if (broken_) return done(Error{ErrorCode::unavailable, "cannot commit: the disk is full"});
-    store_->append(std::move(record), std::move(upload), std::move(done));
+    store_->append(std::move(entry), std::move(done));
   }
   Result<store::Record> find(const Uuid& id) override { return store_->find(id); }
   Result<store::Upload> find_upload(const Uuid& id) override { return store_->find_upload(id); }

@@ -25,6 +25,10 @@ class Run {
   Statement& statement_;
 };
 
+Error no_such_record(const Uuid& id) {
+  return {ErrorCode::not_found, format("there is no record {}", to_string(id))};
+}
+
 // A query in SQL. Values appear in it as numbered parameters only.
 // It refers to the query's texts, which must outlive it.
 class Selection {
@@ -37,12 +41,8 @@ class Selection {
     if (query.max_confidence) require("confidence <=", double{*query.max_confidence});
     if (query.before) require("id <", *query.before);
 
-    // The planner knows nothing of the content, so the choice is made here: what is likely to match the
-    // fewest records.
-    const std::string_view index = query.file_name ? "record_file_name"
-                                   : query.label   ? "record_label"
-                                   : query.model   ? "record_model"
-                                                   : "record_id";
+    // The planner knows nothing of the content, so the choice is made here.
+    const std::string_view index = query.file_name ? "record_file_name" : "record_page";
     const std::string select = format("SELECT {} FROM record INDEXED BY ", kRecordColumns);
     if (!query.from && !query.until) {
       sql_ = format("{}{} WHERE TRUE{}", select, index, conditions_);
@@ -95,12 +95,11 @@ Result<std::unique_ptr<Reader>> Reader::open(std::shared_ptr<Connection> connect
   std::unique_ptr<Reader> reader(new Reader(std::move(connection)));
   const std::lock_guard lock(reader->connection_->mutex());
   const std::pair<Statement*, std::string> statements[] = {
-      {&reader->find_, format("SELECT {} FROM record INDEXED BY record_id WHERE id = ?1", kRecordColumns)},
-      {&reader->find_upload_, format("SELECT {}, {} FROM record JOIN upload USING (seq) WHERE id = ?1",
+      {&reader->find_, format("SELECT {} FROM record INDEXED BY record_page WHERE id = ?1", kRecordColumns)},
+      {&reader->find_upload_, format("SELECT {}, {} FROM record INDEXED BY record_page WHERE id = ?1",
                                      kRecordColumns, kUploadColumns)},
-      {&reader->find_media_type_,
-       "SELECT media_type FROM record INDEXED BY record_id JOIN upload USING (seq) WHERE id = ?1"},
-      {&reader->newest_id_, "SELECT id FROM record INDEXED BY record_id ORDER BY id DESC LIMIT 1"},
+      {&reader->find_media_type_, "SELECT media_type FROM record INDEXED BY record_page WHERE id = ?1"},
+      {&reader->newest_id_, "SELECT id FROM record INDEXED BY record_page ORDER BY id DESC LIMIT 1"},
   };
   for (const auto& [statement, sql] : statements) {
     Result<Statement> prepared = Statement::prepare(*reader->connection_, sql);
@@ -116,25 +115,20 @@ Result<Record> Reader::find(const Uuid& id) {
   const int status = find_.step();
   if (status == SQLITE_ROW) return read_record(find_);
   if (status != SQLITE_DONE) return connection_->error("read");
-  return Error{ErrorCode::not_found, format("there is no record {}", to_string(id))};
+  return no_such_record(id);
 }
 
 Result<Upload> Reader::find_upload(const Uuid& id) {
-  {
-    const Run run(*connection_, find_upload_);
-    find_upload_.bind(1, id.bytes);
-    const int status = find_upload_.step();
-    if (status == SQLITE_ROW) {
-      const Result<Record> record = read_record(find_upload_);
-      if (!record) return record.error();
-      return read_upload(find_upload_, *record, kRecordColumnCount);
-    }
-    if (status != SQLITE_DONE) return connection_->error("read");
+  const Run run(*connection_, find_upload_);
+  find_upload_.bind(1, id.bytes);
+  const int status = find_upload_.step();
+  if (status == SQLITE_ROW) {
+    const Result<Record> record = read_record(find_upload_);
+    if (!record) return record.error();
+    return read_upload(find_upload_, *record);
   }
-  const Result<Record> record = find(id);
-  if (!record) return record.error();
-  return Error{ErrorCode::not_found, format("the upload of record {} was not kept ({} bytes)", to_string(id),
-                                            record->upload_bytes)};
+  if (status != SQLITE_DONE) return connection_->error("read");
+  return no_such_record(id);
 }
 
 // One statement an id: an upload never comes or goes after its record, so these see one state as well.

@@ -39,4 +39,10 @@ struct Upload {
   bool operator==(const Upload&) const = default;
 };
 
+// What is appended to a history: it stays together until it is on disk.
+struct Entry {
+  Record record;
+  Upload upload;  // without bytes: none is to be kept
+};
+
 }  // namespace espy::store

@@ -20,7 +20,9 @@ class Encoding {
 
   void number(std::int64_t value) {
     const auto bits = static_cast<std::uint64_t>(value);
-    for (int shift = 56; shift >= 0; shift -= 8) bytes_ += static_cast<char>(bits >> shift);
+    std::array<char, 8> big_endian;
+    for (std::size_t i = 0; i < 8; ++i) big_endian[i] = static_cast<char>(bits >> (56 - 8 * i));
+    bytes_.append(big_endian.data(), big_endian.size());
   }
   void text(std::string_view value) {
     number(static_cast<std::int64_t>(value.size()));
@@ -126,12 +128,18 @@ void bind_record(Statement& statement, const Record& record, std::int64_t checks
   statement.bind(15, record.input);
 }
 
-void bind_upload(Statement& statement, std::int64_t seq, const Upload& upload, std::int64_t checksum) {
-  statement.bind(1, seq);
-  statement.bind(2, upload.media_type);
-  statement.bind(3, checksum);
-  statement.bind(4,
+void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum) {
+  constexpr int kFirst = kRecordColumnCount + 1;
+  statement.bind(kFirst, upload.media_type);
+  statement.bind(kFirst + 1, checksum);
+  statement.bind(kFirst + 2,
                  std::span(reinterpret_cast<const std::uint8_t*>(upload.bytes.data()), upload.bytes.size()));
+}
+
+void bind_no_upload(Statement& statement) {
+  for (int column = 1; column <= kUploadColumnCount; ++column) {
+    statement.bind_null(kRecordColumnCount + column);
+  }
 }
 
 Result<Record> read_record(const Statement& statement) {
@@ -157,12 +165,17 @@ Result<Record> read_record(const Statement& statement) {
   return record;
 }
 
-Result<Upload> read_upload(const Statement& statement, const Record& record, int column) {
+Result<Upload> read_upload(const Statement& statement, const Record& record) {
+  constexpr int kFirst = kRecordColumnCount;
+  const std::span<const std::uint8_t> bytes = statement.blob(kFirst + 2);
+  if (bytes.empty()) {
+    return Error{ErrorCode::not_found, format("the upload of record {} was not kept ({} bytes)",
+                                              to_string(record.id), record.upload_bytes)};
+  }
   Upload upload;
-  upload.media_type = statement.text(column + 1);
-  const std::span<const std::uint8_t> bytes = statement.blob(column + 3);
+  upload.media_type = statement.text(kFirst);
   upload.bytes.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (checksum(record.upload_digest, upload.media_type) != statement.integer(column + 2) ||
+  if (checksum(record.upload_digest, upload.media_type) != statement.integer(kFirst + 1) ||
       sha256(std::as_bytes(bytes)) != record.upload_digest) {
     return Error{ErrorCode::corrupt,
                  format("the upload of record {} is damaged: its digest does not fit", to_string(record.id))};

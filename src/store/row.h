@@ -1,4 +1,4 @@
-// How a record and its upload lie in their tables (migrations/).
+// How a record and its upload lie in their row (migrations/).
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,13 @@
 
 namespace espy::store {
 
-// A table's columns, in the order that bind_... and read_... use.
+// The columns, in the order that bind_... and read_... use.
 inline constexpr std::string_view kRecordColumns =
     "id, time, model, model_version, file_name, label, class_name, confidence, verdict, upload_digest, "
     "upload_bytes, latency, astray, checksum, input";
 inline constexpr int kRecordColumnCount = 15;
-inline constexpr std::string_view kUploadColumns = "seq, media_type, upload_checksum, bytes";
+inline constexpr std::string_view kUploadColumns = "media_type, upload_checksum, upload";
+inline constexpr int kUploadColumnCount = 3;
 
 // Returns the first eight bytes, big-endian, of the SHA-256 of the record's canonical encoding:
 //   encoding := id(16 bytes) time model model_version file_name label class_name confidence verdict
@@ -36,14 +37,15 @@ bool is_astray(const Record& record);
 Uuid first_id(Timestamp from);       // of all records with time >= from, but for those astray
 Uuid past_last_id(Timestamp until);  // greater than the ids of all records with time < until, likewise
 
-// `checksum` is what checksum() returns for the same values. `record` and `upload` must live until the
-// statement is reset.
+// Bind the record's columns from the first parameter on and the upload's behind them. `checksum` is what
+// checksum() returns for the same values. `record` and `upload` must live until the statement is reset.
 void bind_record(Statement& statement, const Record& record, std::int64_t checksum);
-void bind_upload(Statement& statement, std::int64_t seq, const Upload& upload, std::int64_t checksum);
+void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum);
+void bind_no_upload(Statement& statement);
 
-// Read the current row; its first columns are the record's, an upload's start at `column`.
-// Errors: corrupt (the checksum does not fit), naming the record.
+// Read the current row: the record's columns, and the upload's behind them.
+// Errors: corrupt (the checksum does not fit), naming the record; of an upload also not_found (not kept).
 Result<Record> read_record(const Statement& statement);
-Result<Upload> read_upload(const Statement& statement, const Record& record, int column);
+Result<Upload> read_upload(const Statement& statement, const Record& record);
 
 }  // namespace espy::store

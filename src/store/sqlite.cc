@@ -8,6 +8,8 @@
 namespace espy::store {
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, int flags) {
+  // SQLite's count of its memory is of no use here and takes a lock with each piece.
+  [[maybe_unused]] static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   sqlite3* handle = nullptr;
   const int status = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   // SQLite gives a handle even to a failed open, for the message.
@@ -71,6 +73,11 @@ void Statement::bind(int parameter, std::string_view value) {
 void Statement::bind(int parameter, std::span<const std::uint8_t> value) {
   const void* bytes = value.empty() ? static_cast<const void*>("") : value.data();
   const int status = sqlite3_bind_blob64(statement_.get(), parameter, bytes, value.size(), SQLITE_STATIC);
+  if (status != SQLITE_OK) bind_status_ = status;
+}
+
+void Statement::bind_null(int parameter) {
+  const int status = sqlite3_bind_null(statement_.get(), parameter);
   if (status != SQLITE_OK) bind_status_ = status;
 }
 

@@ -61,6 +61,7 @@ class Statement {
   void bind(int parameter, double value);
   void bind(int parameter, std::string_view value);
   void bind(int parameter, std::span<const std::uint8_t> value);
+  void bind_null(int parameter);
 
   // Returns SQLITE_ROW, SQLITE_DONE, or the failure.
   int step();

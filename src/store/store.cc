@@ -39,12 +39,12 @@ class SqliteStore : public Store {
   }
 
   using Store::append;
-  void append(Record record, Upload upload, Completion done) override {
+  void append(std::shared_ptr<const Entry> entry, Completion done) override {
     if (!writer_) {
       done(Error{ErrorCode::unavailable, format("store {} is open for reading only", path_)});
       return;
     }
-    writer_->append(std::move(record), std::move(upload), std::move(done));
+    writer_->append(std::move(entry), std::move(done));
   }
 
   Result<Record> find(const Uuid& id) override {
@@ -139,6 +139,10 @@ Result<std::unique_ptr<Store>> Store::open(std::string_view url, const StoreOpti
       std::filesystem::weakly_canonical(std::filesystem::absolute(name, error), error);
   if (error) return Error{ErrorCode::unavailable, format("cannot open store {}: {}", name, error.message())};
   return open_file_store(path.string(), options);
+}
+
+void Store::append(Record record, Upload upload, Completion done) {
+  append(std::make_shared<const Entry>(Entry{std::move(record), std::move(upload)}), std::move(done));
 }
 
 Result<void> Store::append(Record record, Upload upload) {

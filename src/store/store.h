@@ -62,12 +62,14 @@ class Store {
   // Finishes every append that was accepted.
   virtual ~Store() = default;
 
-  // Queues the record and its upload and returns at once. `done` gets success when both are committed and
+  // Queues the entry and returns at once. `done` gets success when both are committed and
   // fsynced, so that they survive a loss of power; records that are queued while one commit runs share the
   // next. A second append of the same id changes nothing and succeeds. Errors (by `done`, perhaps before
   // append returns): unavailable (queue full, disk full, commit failed, read only, being closed),
   // invalid_input (a confidence that is not a finite number).
-  virtual void append(Record record, Upload upload, Completion done) = 0;
+  // The store holds the entry until it calls `done`, and no longer.
+  virtual void append(std::shared_ptr<const Entry> entry, Completion done) = 0;
+  void append(Record record, Upload upload, Completion done);
 
   // As above, and waits.
   Result<void> append(Record record, Upload upload);

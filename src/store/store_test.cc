@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "store/bench.h"
+#include "store/row.h"
 #include "store/schema.h"
 #include "store/test_records.h"
 
@@ -621,36 +622,38 @@ TEST_F(StoreFile, MigratesAnOlderStoreWithItsRecords) {
     auto connection = open_for_writing(path_, 1);
     ASSERT_TRUE(connection) << connection.error().message;
     EXPECT_EQ(*(*connection)->value("PRAGMA user_version", "read"), "1");
-    EXPECT_EQ(*(*connection)->value("SELECT count(*) FROM sqlite_schema WHERE name = 'record_label'", "read"),
+    EXPECT_EQ(*(*connection)->value("SELECT count(*) FROM sqlite_schema WHERE name = 'record_page'", "read"),
               "0");
   }
-  // Version 1 has the same tables, so today's records can be put into a store of today and carried over.
+  // Today's records are put into a store of today and carried over.
   const std::string present = folder_.file("present");
   {
     auto store = Store::open("sqlite:" + present);
     for (int number = 0; number < 30; ++number) {
-      ASSERT_TRUE((*store)->append(make_record(number), make_upload(number)));
+      ASSERT_TRUE((*store)->append(make_record(number), number == 8 ? Upload() : make_upload(number)));
     }
   }
   {
     auto connection = open_for_writing(path_, 1);
     ASSERT_TRUE(
         (*connection)
-            ->execute(format("ATTACH '{}' AS present; INSERT INTO record SELECT * FROM present.record;"
-                             "INSERT INTO upload SELECT * FROM present.upload;",
-                             present),
+            ->execute(format("ATTACH '{0}' AS present;"
+                             "INSERT INTO record SELECT seq, {1} FROM present.record;"
+                             "INSERT INTO upload SELECT seq, {2} FROM present.record WHERE upload NOT NULL;",
+                             present, kRecordColumns, kUploadColumns),
                       "fill"));
   }
-  expect_error(open(Access::read_only), ErrorCode::unavailable, "has schema version 1, needs 2");
+  expect_error(open(Access::read_only), ErrorCode::unavailable, "has schema version 1, needs 3");
   auto store = open();
   ASSERT_TRUE(store) << store.error().message;
   Query query;
   query.label = 3;
   EXPECT_EQ((*store)->list(query)->records, (std::vector{make_record(23), make_record(13), make_record(3)}));
   EXPECT_EQ(*(*store)->find_upload(make_record(7).id), make_upload(7));
+  expect_error((*store)->find_upload(make_record(8).id), ErrorCode::not_found, "was not kept");
   EXPECT_TRUE((*store)->append(make_record(30), {}));
   store = Error{ErrorCode::internal, "closed"};
-  EXPECT_EQ(*(*open_for_reading(path_))->value("PRAGMA user_version", "read"), "2");
+  EXPECT_EQ(*(*open_for_reading(path_))->value("PRAGMA user_version", "read"), "3");
 }
 
 TEST_F(StoreFile, FindsAFlippedBitInARecord) {

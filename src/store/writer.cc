@@ -1,9 +1,11 @@
 #include "store/writer.h"
 
+#include <algorithm>
 #include <cassert>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -26,7 +28,20 @@ constexpr int kTruncateCheckpoints = 2;
 constexpr int kTruncatePatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 
+constexpr std::string_view kFindRecord = "SELECT 1 FROM record INDEXED BY record_page WHERE id = ?1";
+
 }  // namespace
+
+struct Writer::Group {
+  std::size_t rows = 0;
+  std::size_t bytes = 0;
+
+  bool has_room_for_more_of(const std::deque<Pending>& batch) const {
+    return rows < batch.size() && rows < kGroupRows &&
+           (rows == 0 || bytes + batch[rows].bytes <= kGroupBytes);
+  }
+  void add(const std::deque<Pending>& batch) { bytes += batch[rows++].bytes; }
+};
 
 Result<std::unique_ptr<Writer>> Writer::start(std::shared_ptr<Connection> connection,
                                               const StoreOptions& options, int checkpoint_frames) {
@@ -55,12 +70,11 @@ void Writer::finish() {
 Result<void> Writer::prepare_statements() {
   const std::pair<Statement*, std::string> statements[] = {
       {&begin_, "BEGIN IMMEDIATE"},
-      // Not INSERT OR IGNORE, which would pass over a broken constraint as well.
-      {&insert_record_,
-       format("INSERT INTO record ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
-              "?15) ON CONFLICT (id) DO NOTHING",
-              kRecordColumns)},
-      {&insert_upload_, format("INSERT INTO upload ({}) VALUES (?1, ?2, ?3, ?4)", kUploadColumns)},
+      {&find_, std::string(kFindRecord)},
+      {&insert_,
+       format("INSERT INTO record ({}, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "
+              "?14, ?15, ?16, ?17, ?18)",
+              kRecordColumns, kUploadColumns)},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
   };
@@ -69,6 +83,13 @@ Result<void> Writer::prepare_statements() {
     if (!prepared) return std::move(prepared).error();
     *statement = *std::move(prepared);
   }
+  Result<Statement> newest = Statement::prepare(
+      *connection_, "SELECT id FROM record INDEXED BY record_page ORDER BY id DESC LIMIT 1");
+  if (!newest) return std::move(newest).error();
+  const int status = newest->step();
+  if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
+  if (status == SQLITE_ROW) std::ranges::copy(newest->blob(0), greatest_id_.bytes.begin());
+
   log_frames_ = 0;
   checkpointed_at_ = 0;
   sqlite3_wal_hook(
@@ -83,18 +104,18 @@ Result<void> Writer::prepare_statements() {
   return {};
 }
 
-void Writer::append(Record record, Upload upload, Store::Completion done) {
-  assert(done);
-  if (upload.bytes.size() > options_.max_kept_upload_bytes) upload = {};
-  Pending pending{.record = std::move(record), .upload = std::move(upload), .done = std::move(done)};
+void Writer::append(std::shared_ptr<const Entry> entry, Store::Completion done) {
+  assert(entry && done);
+  const Record& record = entry->record;
+  const Upload& upload = entry->upload;
+  Pending pending{.entry = entry, .done = std::move(done)};
   // Here, on the caller's thread: there are many of those and one writer.
-  pending.checksum = checksum(pending.record);
-  if (!pending.upload.bytes.empty()) {
-    pending.upload_checksum = checksum(pending.record.upload_digest, pending.upload.media_type);
-  }
-  pending.bytes = sizeof(Pending) + pending.record.model.size() + pending.record.model_version.size() +
-                  pending.record.file_name.size() + pending.record.class_name.size() +
-                  pending.upload.media_type.size() + pending.upload.bytes.size();
+  pending.checksum = checksum(record);
+  pending.keeps_upload = !upload.bytes.empty() && upload.bytes.size() <= options_.max_kept_upload_bytes;
+  if (pending.keeps_upload) pending.upload_checksum = checksum(record.upload_digest, upload.media_type);
+  pending.bytes = sizeof(Pending) + sizeof(Entry) + record.model.size() + record.model_version.size() +
+                  record.file_name.size() + record.class_name.size() + upload.media_type.size() +
+                  upload.bytes.size();
   Result<void> accepted = enqueue(pending);
   if (accepted) {
     wake_.notify_one();
@@ -105,9 +126,10 @@ void Writer::append(Record record, Upload upload, Store::Completion done) {
 
 Result<void> Writer::enqueue(Pending& pending) {
   // SQLite keeps a NaN as NULL, which the table refuses, and with it the whole group.
-  if (!std::isfinite(pending.record.confidence)) {
+  const Record& record = pending.entry->record;
+  if (!std::isfinite(record.confidence)) {
     return Error{ErrorCode::invalid_input, format("the confidence of record {} is {}, must be a number",
-                                                  to_string(pending.record.id), pending.record.confidence)};
+                                                  to_string(record.id), record.confidence)};
   }
   const std::lock_guard lock(mutex_);
   if (closing_) {
@@ -153,19 +175,16 @@ bool Writer::wait_for_work(std::deque<Pending>& batch) {
 
 // Commits and answers the first records of the batch.
 void Writer::write_group(std::deque<Pending>& batch) {
-  std::size_t rows = 0;
-  std::size_t bytes = 0;
-  while (rows < batch.size() && rows < kGroupRows &&
-         (rows == 0 || bytes + batch[rows].bytes <= kGroupBytes)) {
-    bytes += batch[rows].bytes;
-    ++rows;
-  }
-
+  Group group;
   Result<void> outcome;
   if (broken_) outcome = recover();
-  if (outcome) outcome = commit(batch, rows);
   if (outcome) {
-    last_stored_ = batch[rows - 1].record.id;
+    outcome = commit(batch, group);
+  } else {
+    while (group.has_room_for_more_of(batch)) group.add(batch);
+  }
+  if (outcome) {
+    last_stored_ = batch[group.rows - 1].entry->record.id;
   } else {
     // Whether a file is damaged is for the operator; the caller can but try again.
     outcome = Error{ErrorCode::unavailable, std::move(outcome).error().message};
@@ -173,32 +192,55 @@ void Writer::write_group(std::deque<Pending>& batch) {
   tell_operator(outcome);
   {
     const std::lock_guard lock(mutex_);
-    waiting_rows_ -= rows;
-    waiting_bytes_ -= bytes;
+    waiting_rows_ -= group.rows;
+    waiting_bytes_ -= group.bytes;
   }
-  for (; rows > 0; --rows) {
-    batch.front().done(outcome);
-    batch.pop_front();
+  for (std::size_t i = 0; i < group.rows; ++i) {
+    const Store::Completion done = std::move(batch.front().done);
+    batch.pop_front();  // first, so that whoever is told has the entry for itself
+    done(outcome);
   }
 }
 
-Result<void> Writer::commit(const std::deque<Pending>& batch, std::size_t rows) {
+// Commits the batch's first records; those that queue while these are inserted join them.
+Result<void> Writer::commit(std::deque<Pending>& batch, Group& group) {
   const std::lock_guard lock(connection_->mutex());
   int status = begin_.run();
-  for (std::size_t i = 0; i < rows && status == SQLITE_OK; ++i) status = insert(batch[i]);
+  while (group.has_room_for_more_of(batch)) {
+    const Pending& pending = batch[group.rows];
+    group.add(batch);
+    if (status == SQLITE_OK) status = insert(pending);
+    if (status == SQLITE_OK && group.rows == batch.size()) take_queued(batch);
+  }
   if (status == SQLITE_OK) status = commit_.run();
   if (status == SQLITE_OK) return {};
   return abandon_commit(status);
 }
 
+void Writer::take_queued(std::deque<Pending>& batch) {
+  const std::lock_guard lock(mutex_);
+  std::ranges::move(queue_, std::back_inserter(batch));
+  queue_.clear();
+}
+
 int Writer::insert(const Pending& pending) {
-  bind_record(insert_record_, pending.record, pending.checksum);
-  const int status = insert_record_.run();
-  const bool is_new = sqlite3_changes64(connection_->get()) == 1;
-  if (status != SQLITE_OK || !is_new || pending.upload.bytes.empty()) return status;
-  bind_upload(insert_upload_, sqlite3_last_insert_rowid(connection_->get()), pending.upload,
-              pending.upload_checksum);
-  return insert_upload_.run();
+  // Ids come in order but for repeats and imports, so hardly any must be looked for.
+  const Record& record = pending.entry->record;
+  if (record.id > greatest_id_) {
+    greatest_id_ = record.id;
+  } else {
+    find_.bind(1, record.id.bytes);
+    const int found = find_.step();
+    find_.reset();
+    if (found != SQLITE_DONE) return found == SQLITE_ROW ? SQLITE_OK : found;
+  }
+  bind_record(insert_, record, pending.checksum);
+  if (pending.keeps_upload) {
+    bind_upload(insert_, pending.entry->upload, pending.upload_checksum);
+  } else {
+    bind_no_upload(insert_);
+  }
+  return insert_.run();
 }
 
 Error Writer::abandon_commit(int status) {
@@ -232,14 +274,14 @@ void Writer::tell_operator(const Result<void>& outcome) {
 // What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
 // has been opened anew, which moves the whole log into the database, and holds what was acknowledged before.
 Result<void> Writer::recover() {
-  for (Statement* statement : {&begin_, &insert_record_, &insert_upload_, &commit_, &rollback_}) {
+  for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_}) {
     *statement = Statement();
   }
   connection_.reset();
   Result<std::unique_ptr<Connection>> opened = open_for_writing(path_);
   if (!opened) return std::move(opened).error();
   if (last_stored_) {
-    Result<Statement> find = Statement::prepare(**opened, "SELECT 1 FROM record WHERE id = ?1");
+    Result<Statement> find = Statement::prepare(**opened, kFindRecord);
     if (!find) return std::move(find).error();
     find->bind(1, last_stored_->bytes);
     if (find->step() != SQLITE_ROW) {

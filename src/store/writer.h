@@ -1,5 +1,6 @@
-// The one thread that writes: group commit without a timer. It takes whatever has queued, commits it as one
-// transaction, and answers; what queues in the meantime shares the next commit.
+// The one thread that writes: group commit without a timer. It takes whatever has queued, and what queues
+// while it inserts that, commits it as one transaction, and answers; what queues during the commit shares the
+// next.
 #pragma once
 
 #include <condition_variable>
@@ -38,17 +39,19 @@ class Writer {
   void finish();
 
   // As Store::append. Threads: any.
-  void append(Record record, Upload upload, Store::Completion done);
+  void append(std::shared_ptr<const Entry> entry, Store::Completion done);
 
  private:
   struct Pending {
-    Record record;
-    Upload upload;  // empty when it is not kept
+    std::shared_ptr<const Entry> entry;
     Store::Completion done;
+    bool keeps_upload = false;
     std::int64_t checksum = 0;
     std::int64_t upload_checksum = 0;
     std::size_t bytes = 0;
   };
+
+  struct Group;  // how many records of a batch one commit takes
 
   Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames);
 
@@ -60,7 +63,8 @@ class Writer {
   void run();
   bool wait_for_work(std::deque<Pending>& batch);
   void write_group(std::deque<Pending>& batch);
-  Result<void> commit(const std::deque<Pending>& batch, std::size_t rows);
+  Result<void> commit(std::deque<Pending>& batch, Group& group);
+  void take_queued(std::deque<Pending>& batch);
   int insert(const Pending& pending);
   Error abandon_commit(int status);
   void tell_operator(const Result<void>& outcome);
@@ -82,13 +86,14 @@ class Writer {
   // The writer's thread's own.
   std::shared_ptr<Connection> connection_;  // outlives its statements
   Statement begin_;
-  Statement insert_record_;
-  Statement insert_upload_;
+  Statement find_;
+  Statement insert_;
   Statement commit_;
   Statement rollback_;
   bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
   bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
+  Uuid greatest_id_;         // no record has a greater one
   int log_frames_ = 0;       // in the write-ahead log
   int checkpointed_at_ = 0;  // its frames when the last checkpoint was tried
 
