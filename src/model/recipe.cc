@@ -117,10 +117,7 @@ std::array<Recipe, 6> make_recipes() {
              .batch_size = 64,
              .steps = 0,
              .epochs = 12},
-      // Ours: network, optimizer, schedule and smoothing from a search on 50,000 and 10,000 samples of the
-      // training
-      // splits; its input needs no mean and deviation of the data set, since the first batch norm takes them
-      // out.
+      // Ours. The input needs no mean and deviation of the data set: the first batch norm takes them out.
       Recipe{.name = "5s",
              .description = "a small residual network, two epochs",
              .architecture = quick_network(),
@@ -151,6 +148,28 @@ std::array<Recipe, 6> make_recipes() {
 }
 
 }  // namespace
+
+double learning_rate_factor(std::span<const Knot> schedule, double done) {
+  if (schedule.empty()) return 1;
+  const auto next = std::ranges::find_if(schedule, [done](const Knot& knot) { return knot.done > done; });
+  if (next == schedule.begin()) return schedule.front().factor;
+  if (next == schedule.end()) return schedule.back().factor;
+  const auto before = std::prev(next);
+  const double share = (done - before->done) / (next->done - before->done);
+  return before->factor + share * (next->factor - before->factor);
+}
+
+Augmentation augmentation(const Recipe& recipe, image::Preparation preparation) {
+  switch (preparation) {
+    case image::Preparation::digit:
+      return recipe.digits;
+    case image::Preparation::garment:
+      return recipe.garments;
+    case image::Preparation::plain:
+      return {};
+  }
+  return {};
+}
 
 std::span<const Recipe> recipes() {
   static const std::array<Recipe, 6> all = make_recipes();
