@@ -49,7 +49,7 @@ Recipe small_residual_recipe() {
                                 nn::Relu{},
                                 nn::Residual{3},
                                 nn::MaxPool{},
-                                nn::MeanMaxPool{},
+                                nn::Flatten{},  // where a bar lies is what tells them apart
                                 nn::Dense{10}};
   recipe.initializer = nn::HeNormal{};
   recipe.optimizer = nn::Muon{
