@@ -64,10 +64,8 @@ def chunk(name, data):
 
 def png(width, height, depth, color, rows, before=(), interlaced=False):
     """A PNG of raw rows: one list, or seven where it is interlaced."""
-    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, int(interlaced))
-    data = zlib.compress(b"".join(b"\0" + row for row in rows), 9)
-    chunks = [chunk(b"IHDR", header), *before, chunk(b"IDAT", data), chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    stream = zlib.compress(b"".join(b"\0" + row for row in rows), 9)
+    return png_of_stream(width, height, depth, color, stream, before, interlaced)
 
 
 def adam7(image):
@@ -166,9 +164,9 @@ def filtered(image):
         yield bytes(line)
 
 
-def png_of_stream(width, height, color, stream, before=(), piece=None):
-    """A PNG of 8-bit samples whose compressed rows lie in several chunks."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0))
+def png_of_stream(width, height, depth, color, stream, before=(), interlaced=False, piece=None):
+    """A PNG of compressed rows, whatever they are, in pieces of so many bytes."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, int(interlaced)))
     step = piece or len(stream)
     pieces = [chunk(b"IDAT", stream[i : i + step]) for i in range(0, len(stream), step)]
     return b"\x89PNG\r\n\x1a\n" + b"".join([header, *before, *pieces, chunk(b"IEND", b"")])
@@ -194,7 +192,7 @@ def good_png(seven):
     yield "seven_16bit_rgba.png", png(28, 28, 16, 6, [
         b"".join(struct.pack(">HHHH", 0, 0, 0, shade * 257) for shade in row) for row in rows_of(seven)
     ])
-    yield "seven_all_filters.png", png_of_stream(28, 28, 0, zlib.compress(b"".join(filtered(seven)), 9), piece=50)
+    yield "seven_all_filters.png", png_of_stream(28, 28, 8, 0, zlib.compress(b"".join(filtered(seven)), 9), piece=50)
     yield "seven_gray_alpha.png", saved(Image.merge("LA", [Image.new("L", seven.size, 0), seven]), "PNG")
     yield "seven_gray_transparent.png", saved(seven, "PNG", transparency=0)
     yield "seven_palette.png", saved(seven.convert("P"), "PNG")
@@ -292,11 +290,11 @@ def bad(good):
     yield "too_few_rows.png", png(28, 28, 8, 0, [bytes(28)] * 14)
     rows = b"".join(b"\0" + row for row in [bytes(28)] * 28)
     yield "too_many_rows.png", png(28, 28, 8, 0, [bytes(28)] * 29)
-    yield "unknown_filter.png", png_of_stream(28, 28, 0, zlib.compress(b"\5" + rows[1:]))
+    yield "unknown_filter.png", png_of_stream(28, 28, 8, 0, zlib.compress(b"\5" + rows[1:]))
     yield "unknown_depth.png", png(28, 28, 3, 0, [bytes(11)] * 28)
-    yield "no_palette.png", png_of_stream(28, 28, 3, zlib.compress(rows))
-    yield "critical_chunk.png", png_of_stream(28, 28, 0, zlib.compress(rows), [chunk(b"NEED", b"?")])
-    yield "not_zlib.png", png_of_stream(28, 28, 0, rows)
+    yield "no_palette.png", png_of_stream(28, 28, 8, 3, zlib.compress(rows))
+    yield "critical_chunk.png", png_of_stream(28, 28, 8, 0, zlib.compress(rows), [chunk(b"NEED", b"?")])
+    yield "not_zlib.png", png_of_stream(28, 28, 8, 0, rows)
     yield "end_marker_too_early.jpg", jpeg[: len(jpeg) * 2 // 3] + b"\xff\xd9"
     frame = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
     yield "palette_too_small.gif", gif[:10] + bytes([gif[10] & 0xF8]) + gif[11:19] + gif[frame:]

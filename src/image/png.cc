@@ -323,7 +323,7 @@ class Shader {
  private:
   explicit Shader(const Header& header) : header_(header) {}
 
-  void fill_gray(std::span<const std::uint8_t> transparency);
+  void fill_gray();
   Result<void> fill_palette(const Content& content);
   template <std::uint32_t kDepth>
   void shade_wide(const std::uint8_t* row, std::uint32_t pixels, std::uint8_t* to, std::uint32_t step) const;
@@ -353,18 +353,18 @@ Result<Shader> Shader::create(const Content& content) {
   if (content.header.color == kPalette) {
     if (Result<void> filled = shader.fill_palette(content); !filled) return std::move(filled).error();
   } else if (content.header.color == kGray && content.header.depth <= 8) {
-    shader.fill_gray(transparency);
+    shader.fill_gray();
   }
   return shader;
 }
 
-void Shader::fill_gray(std::span<const std::uint8_t> transparency) {
+void Shader::fill_gray() {
   const std::uint32_t white = (1U << header_.depth) - 1;
   for (std::uint32_t sample = 0; sample <= white; ++sample) {
     luma_[sample] = static_cast<std::uint8_t>(sample * 255 / white);
   }
   if (has_transparent_color_ && transparent_color_[0] <= white) luma_[transparent_color_[0]] = 255;
-  is_identity_ = header_.depth == 8 && transparency.empty();
+  is_identity_ = header_.depth == 8 && !has_transparent_color_;
 }
 
 // Indexes beyond the palette are black, as other readers have them.

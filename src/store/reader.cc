@@ -99,7 +99,7 @@ Result<std::unique_ptr<Reader>> Reader::open(std::shared_ptr<Connection> connect
       {&reader->find_upload_, format("SELECT {}, {} FROM record INDEXED BY record_page WHERE id = ?1",
                                      kRecordColumns, kUploadColumns)},
       {&reader->find_media_type_, "SELECT media_type FROM record INDEXED BY record_page WHERE id = ?1"},
-      {&reader->newest_id_, "SELECT id FROM record INDEXED BY record_page ORDER BY id DESC LIMIT 1"},
+      {&reader->newest_id_, std::string(kSelectNewestId)},
   };
   for (const auto& [statement, sql] : statements) {
     Result<Statement> prepared = Statement::prepare(*reader->connection_, sql);
@@ -173,17 +173,7 @@ Result<Page> Reader::list(const Query& query) {
 
 Result<std::optional<Uuid>> Reader::newest_id() {
   const Run run(*connection_, newest_id_);
-  const int status = newest_id_.step();
-  if (status == SQLITE_DONE) return std::optional<Uuid>();
-  if (status != SQLITE_ROW) return connection_->error("read");
-  Uuid id;
-  const std::span<const std::uint8_t> bytes = newest_id_.blob(0);
-  if (bytes.size() != id.bytes.size()) {
-    return Error{ErrorCode::corrupt, format("the newest id of store {} has {} bytes, must have {}",
-                                            connection_->path(), bytes.size(), id.bytes.size())};
-  }
-  std::copy(bytes.begin(), bytes.end(), id.bytes.begin());
-  return std::optional(id);
+  return read_newest_id(newest_id_, *connection_);
 }
 
 Result<std::unique_ptr<Reader>> ReaderPool::take() {

@@ -142,6 +142,19 @@ void bind_no_upload(Statement& statement) {
   }
 }
 
+Result<std::optional<Uuid>> read_newest_id(Statement& statement, const Connection& connection) {
+  const int status = statement.step();
+  if (status == SQLITE_DONE) return std::optional<Uuid>();
+  if (status != SQLITE_ROW) return connection.error("read");
+  Uuid id;
+  const std::span<const std::uint8_t> bytes = statement.blob(0);
+  if (!copy(bytes, id.bytes)) {
+    return Error{ErrorCode::corrupt, format("the newest id of store {} has {} bytes, must have {}",
+                                            connection.path(), bytes.size(), id.bytes.size())};
+  }
+  return std::optional(id);
+}
+
 Result<Record> read_record(const Statement& statement) {
   Record record;
   const bool sizes_fit = copy(statement.blob(0), record.id.bytes) &&

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/result.h"
@@ -42,6 +43,13 @@ Uuid past_last_id(Timestamp until);  // greater than the ids of all records with
 void bind_record(Statement& statement, const Record& record, std::int64_t checksum);
 void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum);
 void bind_no_upload(Statement& statement);
+
+inline constexpr std::string_view kSelectNewestId =
+    "SELECT id FROM record INDEXED BY record_page ORDER BY id DESC LIMIT 1";
+
+// Runs kSelectNewestId, prepared on this connection. Returns nothing when there is no record.
+// Errors: unavailable, corrupt (what is stored is no id).
+Result<std::optional<Uuid>> read_newest_id(Statement& statement, const Connection& connection);
 
 // Read the current row: the record's columns, and the upload's behind them.
 // Errors: corrupt (the checksum does not fit), naming the record; of an upload also not_found (not kept).

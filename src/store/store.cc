@@ -29,7 +29,7 @@ class SqliteStore : public Store {
   SqliteStore(std::string path, const StoreOptions& options, std::optional<LockFile> lock,
               std::unique_ptr<Writer> writer, std::unique_ptr<ReaderPool> readers)
       : path_(std::move(path)),
-        max_kept_upload_bytes_(options.max_kept_upload_bytes),
+        options_(options),
         lock_(std::move(lock)),
         writer_(std::move(writer)),
         readers_(std::move(readers)) {}
@@ -55,9 +55,7 @@ class SqliteStore : public Store {
     return readers_->with_reader([&](Reader& reader) { return reader.find_upload(id); });
   }
 
-  bool keeps_upload(std::uint64_t bytes) const override {
-    return bytes > 0 && bytes <= max_kept_upload_bytes_;
-  }
+  bool keeps_upload(std::uint64_t bytes) const override { return options_.keeps_upload(bytes); }
 
   Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids) override {
     return readers_->with_reader([&](Reader& reader) { return reader.upload_media_types(ids); });
@@ -73,7 +71,7 @@ class SqliteStore : public Store {
 
  private:
   const std::string path_;
-  const std::size_t max_kept_upload_bytes_;
+  const StoreOptions options_;
   // Closed from the last to the first: the readers before the writer's connection, the lock at the end.
   std::optional<LockFile> lock_;
   std::unique_ptr<Writer> writer_;

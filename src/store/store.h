@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,6 +25,7 @@ struct StoreOptions {
   Access access = Access::read_write;
   // Uploads larger than this are not kept beside their record; their digest always is. 0 keeps none.
   std::size_t max_kept_upload_bytes = std::size_t{1} << 20;
+  bool keeps_upload(std::uint64_t bytes) const { return bytes > 0 && bytes <= max_kept_upload_bytes; }
   // Appends that wait for the disk; one more is refused.
   std::size_t max_pending_records = 16384;
   std::size_t max_pending_bytes = std::size_t{256} << 20;

@@ -83,12 +83,11 @@ Result<void> Writer::prepare_statements() {
     if (!prepared) return std::move(prepared).error();
     *statement = *std::move(prepared);
   }
-  Result<Statement> newest = Statement::prepare(
-      *connection_, "SELECT id FROM record INDEXED BY record_page ORDER BY id DESC LIMIT 1");
+  Result<Statement> select_newest = Statement::prepare(*connection_, kSelectNewestId);
+  if (!select_newest) return std::move(select_newest).error();
+  Result<std::optional<Uuid>> newest = read_newest_id(*select_newest, *connection_);
   if (!newest) return std::move(newest).error();
-  const int status = newest->step();
-  if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
-  if (status == SQLITE_ROW) std::ranges::copy(newest->blob(0), greatest_id_.bytes.begin());
+  greatest_id_ = newest->value_or(Uuid{});
 
   log_frames_ = 0;
   checkpointed_at_ = 0;
@@ -111,7 +110,7 @@ void Writer::append(std::shared_ptr<const Entry> entry, Store::Completion done) 
   Pending pending{.entry = entry, .done = std::move(done)};
   // Here, on the caller's thread: there are many of those and one writer.
   pending.checksum = checksum(record);
-  pending.keeps_upload = !upload.bytes.empty() && upload.bytes.size() <= options_.max_kept_upload_bytes;
+  pending.keeps_upload = options_.keeps_upload(upload.bytes.size());
   if (pending.keeps_upload) pending.upload_checksum = checksum(record.upload_digest, upload.media_type);
   pending.bytes = sizeof(Pending) + sizeof(Entry) + record.model.size() + record.model_version.size() +
                   record.file_name.size() + record.class_name.size() + upload.media_type.size() +
