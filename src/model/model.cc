@@ -88,9 +88,12 @@ Model::Model(ModelContent content, std::string version, std::string file)
     : content_(std::move(content)), version_(std::move(version)), file_(std::move(file)) {}
 
 Result<Model> Model::create(ModelContent content) {
-  // The file does not hold them, and a model equals the one read from its file.
-  std::erase_if(content.network.architecture.layers,
-                [](const nn::Layer& layer) { return std::holds_alternative<nn::Dropout>(layer); });
+  if (Result<void> checked = check(content); !checked) return std::move(checked).error();
+  // What the file holds, since a model equals the one read from its file.
+  Result<nn::Network> folded = nn::for_inference(content.network);
+  if (!folded) return std::move(folded).error();
+  content.network = *std::move(folded);
+  // Numbers may overflow on the way.
   if (Result<void> checked = check(content); !checked) return std::move(checked).error();
   std::string file = with_version(write_onnx(content));
   Result<std::string> version = verify_version(as_bytes(file));

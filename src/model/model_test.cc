@@ -70,6 +70,50 @@ TEST(Model, ComesBackFromItsFileWithEverythingElse) {
   EXPECT_EQ(read->metrics(), made.metrics());
 }
 
+nn::Architecture residual_architecture() {
+  return {.input = {1, image::kInputSide, image::kInputSide},
+          .layers = {nn::Convolution{16, 6, 2, nn::Bias::none}, nn::BatchNorm{}, nn::Relu{},
+                     nn::Convolution{16, 3, 1, nn::Bias::none}, nn::BatchNorm{}, nn::Relu{}, nn::Residual{3},
+                     nn::MaxPool{}, nn::MeanMaxPool{}, nn::Dense{10}}};
+}
+
+TEST(Model, FoldsBatchNormsAndComesBackWithEqualLogits) {
+  const ModelContent content{.network = *nn::initialize(residual_architecture(), nn::HeNormal{}, 3),
+                             .preparation = image::Preparation::digit,
+                             .class_names = digit_names(),
+                             .recipe = "small",
+                             .metrics = {}};
+  const Result<Model> made = Model::create(content);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(nn::to_string(made->network().architecture),
+            "conv 6x6x16 stride 2, relu, conv 3x3x16, relu, residual 2, pool, mean max pool, dense 10");
+  EXPECT_EQ(made->file().find("BatchNorm"), std::string::npos);
+  const Result<Model> read = Model::parse(as_bytes(made->file()));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(nn::to_string(read->network().architecture), nn::to_string(made->network().architecture));
+  EXPECT_EQ(logits(*made), logits(*read));
+  EXPECT_EQ(
+      Model::create({read->network(), read->preparation(), read->class_names(), read->recipe(), {}})->file(),
+      made->file());
+}
+
+TEST(Model, RefusesForgedResidualsAndPools) {
+  const nn::Network folded = *nn::for_inference(*nn::initialize(residual_architecture(), nn::HeNormal{}, 3));
+  const std::string file = Model::create(make_content(folded.architecture))->file();
+  // The second input of the Add becomes an unknown one.
+  const std::size_t add = file.find("Add_4");
+  ASSERT_NE(add, std::string::npos);
+  std::string changed = file;
+  const std::size_t place = changed.rfind("Relu_1", add);
+  ASSERT_NE(place, std::string::npos);
+  changed.replace(place, 6, "Relu_9");
+  EXPECT_FALSE(Model::parse(as_bytes(with_version(changed))));
+  changed = file;
+  changed.replace(changed.find("GlobalMaxPool"), 13, "GlobalMinPool");
+  expect_error(Model::parse(as_bytes(with_version(changed))), ErrorCode::invalid_input,
+               "is not one that espy writes");
+}
+
 TEST(Model, LeavesDropoutOutOfTheFile) {
   const Result<Model> made = Model::create(make_content(find_recipe("compact")->architecture));
   ASSERT_TRUE(made) << made.error().message;

@@ -43,8 +43,12 @@ Error invalid(std::string message) { return {ErrorCode::invalid_input, std::move
 std::string_view operator_of(const nn::Layer& layer) {
   struct Name {
     std::string_view operator()(const nn::Convolution&) { return "Conv"; }
+    std::string_view operator()(const nn::BatchNorm&) { return "BatchNormalization"; }
     std::string_view operator()(const nn::Relu&) { return "Relu"; }
     std::string_view operator()(const nn::MaxPool&) { return "MaxPool"; }
+    std::string_view operator()(const nn::Residual&) { return "Add"; }
+    // The first of the nodes of make_mean_max_pool.
+    std::string_view operator()(const nn::MeanMaxPool&) { return "GlobalAveragePool"; }
     std::string_view operator()(const nn::Flatten&) { return "Flatten"; }
     std::string_view operator()(const nn::Dense&) { return "Gemm"; }
     std::string_view operator()(const nn::Dropout&) { return "Dropout"; }
@@ -52,8 +56,13 @@ std::string_view operator_of(const nn::Layer& layer) {
   return std::visit(Name{}, layer);
 }
 
-bool has_parameters(const nn::Layer& layer) {
+bool has_weights(const nn::Layer& layer) {
   return std::holds_alternative<nn::Convolution>(layer) || std::holds_alternative<nn::Dense>(layer);
+}
+
+bool has_bias(const nn::Layer& layer) {
+  const auto* convolution = std::get_if<nn::Convolution>(&layer);
+  return convolution == nullptr ? has_weights(layer) : convolution->bias == nn::Bias::added;
 }
 
 std::string node_name(const nn::Layer& layer, std::size_t index) {
@@ -80,6 +89,7 @@ void add_attributes(onnx::NodeProto& node, const nn::Layer& layer) {
     const int pad = (convolution->kernel - 1) / 2;
     add_attribute(node, "kernel_shape", {convolution->kernel, convolution->kernel});
     add_attribute(node, "pads", {pad, pad, pad, pad});
+    if (convolution->stride != 1) add_attribute(node, "strides", {convolution->stride, convolution->stride});
   } else if (std::holds_alternative<nn::MaxPool>(layer)) {
     add_attribute(node, "kernel_shape", {2, 2});
     add_attribute(node, "strides", {2, 2});
@@ -88,19 +98,43 @@ void add_attributes(onnx::NodeProto& node, const nn::Layer& layer) {
   }
 }
 
-onnx::NodeProto make_node(const nn::Layer& layer, std::size_t index, const std::string& input,
+onnx::NodeProto make_node(std::string_view type, const std::string& name, std::vector<std::string> inputs,
                           const std::string& output) {
   onnx::NodeProto node;
-  node.set_name(node_name(layer, index));
-  node.set_op_type(std::string(operator_of(layer)));
-  node.add_input(input);
-  if (has_parameters(layer)) {
-    node.add_input(node.name() + "_weights");
-    node.add_input(node.name() + "_bias");
-  }
+  node.set_name(name);
+  node.set_op_type(std::string(type));
+  for (std::string& input : inputs) node.add_input(std::move(input));
   node.add_output(output);
-  add_attributes(node, layer);
   return node;
+}
+
+// GlobalAveragePool and GlobalMaxPool, [C, H, W] -> [C, 1, 1], side by side.
+std::vector<onnx::NodeProto> make_mean_max_pool(const std::string& name, const std::string& input,
+                                                const std::string& output) {
+  std::vector<onnx::NodeProto> nodes;
+  nodes.push_back(make_node("GlobalAveragePool", name, {input}, name + "_mean"));
+  nodes.push_back(make_node("GlobalMaxPool", name + "_max", {input}, name + "_max"));
+  nodes.push_back(make_node("Concat", name + "_concat", {name + "_mean", name + "_max"}, name + "_concat"));
+  add_attribute(nodes.back(), "axis", 1);
+  nodes.push_back(make_node("Flatten", name + "_flatten", {name + "_concat"}, output));
+  return nodes;
+}
+
+// The nodes of one layer: one, but for MeanMaxPool. `values` are the names of the network's input and of the
+// outputs of the layers before.
+std::vector<onnx::NodeProto> make_nodes(const nn::Layer& layer, std::size_t index,
+                                        const std::vector<std::string>& values, const std::string& output) {
+  const std::string name = node_name(layer, index);
+  if (std::holds_alternative<nn::MeanMaxPool>(layer)) return make_mean_max_pool(name, values.back(), output);
+  std::vector<std::string> inputs = {values.back()};
+  if (has_weights(layer)) inputs.push_back(name + "_weights");
+  if (has_bias(layer)) inputs.push_back(name + "_bias");
+  if (const auto* residual = std::get_if<nn::Residual>(&layer)) {
+    inputs.push_back(values[values.size() - 1 - static_cast<std::size_t>(residual->layers)]);
+  }
+  onnx::NodeProto node = make_node(operator_of(layer), name, std::move(inputs), output);
+  add_attributes(node, layer);
+  return {std::move(node)};
 }
 
 // A float tensor [batch, sizes...] whose batch is free.
@@ -130,24 +164,23 @@ onnx::TensorProto make_tensor(const std::string& name, const nn::Tensor& tensor)
 }
 
 onnx::GraphProto make_graph(const ModelContent& content) {
-  std::vector<nn::Layer> layers;
-  for (const nn::Layer& layer : content.network.architecture.layers) {
-    if (!std::holds_alternative<nn::Dropout>(layer)) layers.push_back(layer);
-  }
+  const std::vector<nn::Layer>& layers = content.network.architecture.layers;
   onnx::GraphProto graph;
   graph.set_name(content.recipe);
   *graph.add_input() = make_value(kInput, content.network.architecture.input);
   *graph.add_output() = make_value(kOutput, {static_cast<int>(content.class_names.size())});
-  std::string value(kInput);
+  std::vector<std::string> values = {std::string(kInput)};
   auto parameter = content.network.parameters.begin();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::string output = i + 1 == layers.size() ? std::string(kOutput) : node_name(layers[i], i);
-    onnx::NodeProto& node = *graph.add_node();
-    node = make_node(layers[i], i, value, output);
-    for (int k = 1; k < node.input_size(); ++k) {
-      *graph.add_initializer() = make_tensor(node.input(k), *parameter++);
+    std::vector<onnx::NodeProto> nodes = make_nodes(layers[i], i, values, output);
+    if (has_weights(layers[i])) {
+      for (int k = 1; k < nodes.front().input_size(); ++k) {
+        *graph.add_initializer() = make_tensor(nodes.front().input(k), *parameter++);
+      }
     }
-    value = output;
+    for (onnx::NodeProto& node : nodes) *graph.add_node() = std::move(node);
+    values.push_back(output);
   }
   assert(parameter == content.network.parameters.end());
   return graph;
@@ -181,13 +214,42 @@ Result<int> read_size(const onnx::TensorProto& weights, int dimension) {
   return static_cast<int>(size);
 }
 
+// Returns the stride that the node names, 1 when it names none.
+Result<int> read_stride(const onnx::NodeProto& node) {
+  for (const onnx::AttributeProto& attribute : node.attribute()) {
+    if (attribute.name() != "strides") continue;
+    if (attribute.ints_size() == 0 || attribute.ints(0) < 1 ||
+        attribute.ints(0) > std::numeric_limits<int>::max()) {
+      return invalid(format("node {} has strides that espy does not know", node.name()));
+    }
+    return static_cast<int>(attribute.ints(0));
+  }
+  return 1;
+}
+
+// Returns over how many layers an Add reaches: how long ago its second input came.
+Result<int> read_residual(const onnx::NodeProto& node, const std::vector<std::string>& values) {
+  if (node.input_size() == 2) {
+    const auto found = std::find(values.rbegin(), values.rend(), node.input(1));
+    if (found != values.rend()) return static_cast<int>(found - values.rbegin());
+  }
+  return invalid(format("node {} adds what espy does not know", node.name()));
+}
+
 // Returns the layer that a node can only be, judged by its operator and the shape of its weights; whether it
-// is that layer in every detail, the caller finds by writing it again.
-Result<nn::Layer> read_layer(const onnx::NodeProto& node, const onnx::TensorProto* weights) {
+// is that layer in every detail, the caller finds by writing it again. `values`: as for make_nodes.
+Result<nn::Layer> read_layer(const onnx::NodeProto& node, const onnx::TensorProto* weights,
+                             const std::vector<std::string>& values) {
   const std::string& type = node.op_type();
   if (type == "Relu") return nn::Layer(nn::Relu{});
   if (type == "MaxPool") return nn::Layer(nn::MaxPool{});
   if (type == "Flatten") return nn::Layer(nn::Flatten{});
+  if (type == "GlobalAveragePool") return nn::Layer(nn::MeanMaxPool{});
+  if (type == "Add") {
+    const Result<int> layers = read_residual(node, values);
+    if (!layers) return layers.error();
+    return nn::Layer(nn::Residual{*layers});
+  }
   if (type != "Conv" && type != "Gemm") return invalid(format("espy does not know the operator {}", type));
   if (weights == nullptr) return invalid(format("node {} has no weights", node.name()));
   const Result<int> outputs = read_size(*weights, 0);
@@ -195,7 +257,10 @@ Result<nn::Layer> read_layer(const onnx::NodeProto& node, const onnx::TensorProt
   if (type == "Gemm") return nn::Layer(nn::Dense{*outputs});
   const Result<int> kernel = read_size(*weights, 2);
   if (!kernel) return kernel.error();
-  return nn::Layer(nn::Convolution{*outputs, *kernel});
+  const Result<int> stride = read_stride(node);
+  if (!stride) return stride.error();
+  return nn::Layer(
+      nn::Convolution{*outputs, *kernel, *stride, node.input_size() == 2 ? nn::Bias::none : nn::Bias::added});
 }
 
 Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph) {
@@ -209,25 +274,32 @@ Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph) {
     return invalid(format("model has {} layers, limit is {}", graph.node_size(), kMaxLayers));
   }
   nn::Architecture architecture{input, {}};
-  std::string value(kInput);
+  std::vector<std::string> values = {std::string(kInput)};
   int initializer = 0;
-  for (int i = 0; i < graph.node_size(); ++i) {
+  for (int i = 0; i < graph.node_size();) {
     const onnx::NodeProto& node = graph.node(i);
-    const bool has_weights = initializer < graph.initializer_size();
-    const Result<nn::Layer> layer = read_layer(node, has_weights ? &graph.initializer(initializer) : nullptr);
+    const bool weights_left = initializer < graph.initializer_size();
+    const Result<nn::Layer> layer =
+        read_layer(node, weights_left ? &graph.initializer(initializer) : nullptr, values);
     if (!layer) return layer.error();
-    const auto index = static_cast<std::size_t>(i);
-    const std::string output = i + 1 == graph.node_size() ? std::string(kOutput) : node_name(*layer, index);
-    if (!same(node, make_node(*layer, index, value, output))) {
-      return invalid(format("node {} ({}) is not one that espy writes", i, node.op_type()));
+    const std::size_t index = architecture.layers.size();
+    const int node_count = static_cast<int>(make_nodes(*layer, index, values, "").size());
+    const bool is_last = i + node_count >= graph.node_size();
+    const std::string output = is_last ? std::string(kOutput) : node_name(*layer, index);
+    for (const onnx::NodeProto& expected : make_nodes(*layer, index, values, output)) {
+      if (i >= graph.node_size() || !same(graph.node(i), expected)) {
+        return invalid(format("node {} ({}) is not one that espy writes", i,
+                              i < graph.node_size() ? graph.node(i).op_type() : node.op_type()));
+      }
+      ++i;
     }
-    for (int k = 1; k < node.input_size(); ++k, ++initializer) {
+    for (int k = 1; has_weights(*layer) && k < node.input_size(); ++k, ++initializer) {
       if (initializer >= graph.initializer_size() || graph.initializer(initializer).name() != node.input(k)) {
-        return invalid(format("node {} ({}) has no tensor {}", i, node.op_type(), node.input(k)));
+        return invalid(format("node {} ({}) has no tensor {}", i - 1, node.op_type(), node.input(k)));
       }
     }
     architecture.layers.push_back(*layer);
-    value = output;
+    values.push_back(output);
   }
   return architecture;
 }

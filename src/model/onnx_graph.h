@@ -10,8 +10,8 @@
 
 namespace espy::model {
 
-// Returns an ONNX file whose version (file_version.h) is still all '0'. Dropout layers, which do nothing in
-// inference, are left out.
+// Returns an ONNX file whose version (file_version.h) is still all '0'. The network is one for inference
+// (nn::for_inference): without dropout, its batch norms folded into the convolutions.
 std::string write_onnx(const ModelContent& content);
 
 // Reads what write_onnx writes, and nothing else: every node must be the one that write_onnx would have

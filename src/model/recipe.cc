@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "image/prepare.h"
 
@@ -12,7 +13,59 @@ nn::Architecture network(std::vector<nn::Layer> layers) {
   return {.input = {1, image::kInputSide, image::kInputSide}, .layers = std::move(layers)};
 }
 
-std::array<Recipe, 4> make_recipes() {
+// Adds a convolution of 3x3, or of the given kernel and stride, with batch norm and relu.
+void add_block(std::vector<nn::Layer>& layers, int channels, int kernel = 3, int stride = 1) {
+  layers.emplace_back(nn::Convolution{channels, kernel, stride, nn::Bias::none});
+  layers.emplace_back(nn::BatchNorm{});
+  layers.emplace_back(nn::Relu{});
+}
+
+// The same, added to its own input.
+void add_residual_block(std::vector<nn::Layer>& layers, int channels) {
+  add_block(layers, channels);
+  layers.emplace_back(nn::Residual{3});
+}
+
+nn::Architecture quick_network() {
+  std::vector<nn::Layer> layers;
+  add_block(layers, 32, 6, 2);
+  add_residual_block(layers, 32);
+  layers.emplace_back(nn::MaxPool{});
+  add_block(layers, 64);
+  layers.emplace_back(nn::MaxPool{});
+  add_block(layers, 96);
+  layers.emplace_back(nn::MeanMaxPool{});
+  layers.emplace_back(nn::Dense{10});
+  return network(std::move(layers));
+}
+
+nn::Architecture minute_network() {
+  std::vector<nn::Layer> layers;
+  add_block(layers, 16);
+  layers.emplace_back(nn::MaxPool{});
+  add_block(layers, 32);
+  add_residual_block(layers, 32);
+  layers.emplace_back(nn::MaxPool{});
+  add_block(layers, 64);
+  add_residual_block(layers, 64);
+  layers.emplace_back(nn::MaxPool{});
+  add_block(layers, 128);
+  layers.emplace_back(nn::MeanMaxPool{});
+  layers.emplace_back(nn::Dense{10});
+  return network(std::move(layers));
+}
+
+nn::Muon muon(float other_learning_rate) {
+  return {.learning_rate = 0.1f,
+          .momentum = 0.6f,
+          .newton_schulz_steps = 3,
+          .others = {.learning_rate = other_learning_rate, .beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-8f}};
+}
+
+// Up for a fifth of the steps, then down to nothing.
+std::vector<Knot> up_and_down() { return {{0, 0}, {0.2, 1}, {1, 0}}; }
+
+std::array<Recipe, 6> make_recipes() {
   return {
       // TensorFlow 1 tutorial "MNIST For ML Beginners" (mnist_softmax.py): weights and biases start as zeros,
       // GradientDescentOptimizer(0.5), 1,000 steps of 100.
@@ -64,13 +117,62 @@ std::array<Recipe, 4> make_recipes() {
              .batch_size = 64,
              .steps = 0,
              .epochs = 12},
+      // Ours. The input needs no mean and deviation of the data set: the first batch norm takes them out.
+      Recipe{.name = "5s",
+             .description = "a small residual network, two epochs",
+             .architecture = quick_network(),
+             .initializer = nn::HeNormal{},
+             .optimizer = muon(1e-2f),
+             .batch_size = 128,
+             .steps = 0,
+             .epochs = 2,
+             .chunk_size = 32,
+             .label_smoothing = 0.05f,
+             .schedule = up_and_down(),
+             .digits = {.shift = 1},
+             .garments = {.mirror = Mirror::every_other_epoch}},
+      Recipe{.name = "1m",
+             .description = "a deeper residual network on changed copies of the pictures",
+             .architecture = minute_network(),
+             .initializer = nn::HeNormal{},
+             .optimizer = muon(4e-3f),
+             .batch_size = 128,
+             .steps = 0,
+             .epochs = 14,
+             .chunk_size = 32,
+             .label_smoothing = 0.1f,
+             .schedule = up_and_down(),
+             .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2},
+             .garments = {.shift = 2, .mirror = Mirror::every_other_epoch}},
   };
 }
 
 }  // namespace
 
+double learning_rate_factor(std::span<const Knot> schedule, double done) {
+  if (schedule.empty()) return 1;
+  const auto next = std::ranges::find_if(schedule, [done](const Knot& knot) { return knot.done > done; });
+  if (next == schedule.begin()) return schedule.front().factor;
+  if (next == schedule.end()) return schedule.back().factor;
+  const auto before = std::prev(next);
+  const double share = (done - before->done) / (next->done - before->done);
+  return before->factor + share * (next->factor - before->factor);
+}
+
+Augmentation augmentation(const Recipe& recipe, image::Preparation preparation) {
+  switch (preparation) {
+    case image::Preparation::digit:
+      return recipe.digits;
+    case image::Preparation::garment:
+      return recipe.garments;
+    case image::Preparation::plain:
+      return {};
+  }
+  return {};
+}
+
 std::span<const Recipe> recipes() {
-  static const std::array<Recipe, 4> all = make_recipes();
+  static const std::array<Recipe, 6> all = make_recipes();
   return all;
 }
 

@@ -1,14 +1,27 @@
-// Recipes: architecture, start, optimizer and length of a training, as data.
+// Recipes: architecture, start, optimizer, augmentation and length of a training, as data.
 #pragma once
 
 #include <span>
 #include <string_view>
+#include <vector>
 
+#include "image/prepare.h"
+#include "model/augment.h"
 #include "nn/architecture.h"
 #include "nn/network.h"
 #include "nn/trainer.h"
 
 namespace espy::model {
+
+// A learning rate's course, linear between knots: the factor that it is multiplied by after a share of all
+// steps.
+struct Knot {
+  double done;  // from 0 to 1, ascending
+  double factor;
+};
+
+// Returns the factor after the share `done` of a training; 1 without knots.
+double learning_rate_factor(std::span<const Knot> schedule, double done);
 
 struct Recipe {
   std::string_view name;
@@ -19,14 +32,24 @@ struct Recipe {
   int batch_size;
   // The length of a training is one of the two; the other is 0.
   int steps;
-  int epochs;
+  double epochs;
+  int chunk_size = 0;  // of nn::TrainerOptions
+  float label_smoothing = 0;
+  std::vector<Knot> schedule = {};
+  Augmentation digits = {};    // of pictures prepared as digits
+  Augmentation garments = {};  // as garments; those prepared plainly stay as they are
 };
+
+// Returns what the recipe does to pictures of this preparation.
+Augmentation augmentation(const Recipe& recipe, image::Preparation preparation);
 
 // Returns every recipe, in the order that help shows them:
 //   softmax  TensorFlow's "MNIST for ML beginners"
 //   deep     TensorFlow's "Deep MNIST for experts"
 //   mlp      TensorFlow's "Basic classification: classify images of clothing", 15 epochs
 //   compact  a smaller deep, below 1 MB; what espy ships
+//   5s       a residual network and one idea of a training: some seconds on two cores with AMX
+//   1m       a deeper one, about a minute there
 std::span<const Recipe> recipes();
 
 // Returns nullptr when there is none of that name.

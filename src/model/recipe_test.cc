@@ -24,7 +24,7 @@ std::size_t parameter_count(const Recipe& recipe) {
 TEST(Recipe, AllAreThereInOrder) {
   std::vector<std::string_view> names;
   for (const Recipe& each : recipes()) names.push_back(each.name);
-  EXPECT_EQ(names, (std::vector<std::string_view>{"softmax", "deep", "mlp", "compact"}));
+  EXPECT_EQ(names, (std::vector<std::string_view>{"softmax", "deep", "mlp", "compact", "5s", "1m"}));
   EXPECT_EQ(find_recipe("Deep"), nullptr);
   EXPECT_EQ(find_recipe(""), nullptr);
 }
@@ -72,6 +72,28 @@ TEST(Recipe, MlpIsTheTutorials) {
   EXPECT_EQ(adam.epsilon, 1e-7f);
   EXPECT_EQ(mlp.batch_size, 32);
   EXPECT_EQ(mlp.epochs, 15);
+}
+
+TEST(Recipe, LearningRateFollowsItsKnots) {
+  const std::vector<Knot> knots = {{0, 0}, {0.2, 1}, {1, 0}};
+  EXPECT_EQ(learning_rate_factor({}, 0.3), 1);
+  EXPECT_DOUBLE_EQ(learning_rate_factor(knots, 0), 0);
+  EXPECT_DOUBLE_EQ(learning_rate_factor(knots, 0.05), 0.25);
+  EXPECT_DOUBLE_EQ(learning_rate_factor(knots, 0.2), 1);
+  EXPECT_DOUBLE_EQ(learning_rate_factor(knots, 0.6), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate_factor(knots, 1), 0);
+}
+
+TEST(Recipe, DigitsAndLettersAreNeverMirrored) {
+  for (const Recipe& each : recipes()) {
+    EXPECT_EQ(augmentation(each, image::Preparation::digit).mirror, Mirror::never) << each.name;
+    EXPECT_EQ(augmentation(each, image::Preparation::plain).mirror, Mirror::never) << each.name;
+  }
+}
+
+TEST(Recipe, OwnNetworksStaySmall) {
+  EXPECT_LT(parameter_count(recipe("5s")), 100'000U);
+  EXPECT_LT(parameter_count(recipe("1m")), 160'000U);
 }
 
 TEST(Recipe, CompactStaysBelowOneMegabyte) {

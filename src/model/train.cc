@@ -46,9 +46,14 @@ class SampleOrder {
     std::iota(order_.begin(), order_.end(), std::size_t{0});
   }
 
-  std::size_t next() {
+  struct Draw {
+    std::size_t sample;
+    std::uint64_t epoch;  // from 1
+  };
+
+  Draw next() {
     if (next_ == order_.size()) shuffle();
-    return order_[next_++];
+    return {order_[next_++], epoch_};
   }
 
  private:
@@ -56,11 +61,13 @@ class SampleOrder {
   void shuffle() {
     for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random_.below(i)]);
     next_ = 0;
+    ++epoch_;
   }
 
   Random random_;
   std::vector<std::size_t> order_;
   std::size_t next_;
+  std::uint64_t epoch_ = 0;
 };
 
 // How steps lie in epochs.
@@ -77,15 +84,19 @@ Schedule make_schedule(std::int64_t samples, const Recipe& recipe, int max_steps
   Schedule schedule{samples, recipe.batch_size, recipe.steps};
   // Rounded up: every sample is seen as often as the recipe has epochs, and the last batch is filled from one
   // more.
-  if (recipe.epochs > 0)
-    schedule.steps = (recipe.epochs * samples + recipe.batch_size - 1) / recipe.batch_size;
+  if (recipe.epochs > 0) {
+    schedule.steps = static_cast<std::int64_t>(
+        std::ceil(recipe.epochs * static_cast<double>(samples) / recipe.batch_size));
+  }
   if (max_steps > 0) schedule.steps = std::min<std::int64_t>(schedule.steps, max_steps);
   return schedule;
 }
 
-void fill(std::span<float> place, const image::Input& input) {
-  std::ranges::transform(input, place.begin(),
-                         [](std::uint8_t value) { return static_cast<float>(value) / 255.0f; });
+// Half precision is used between batch norms alone (nn/precision.h).
+nn::Precision choose_precision(const Recipe& recipe, const std::optional<nn::Precision>& wanted) {
+  if (wanted) return *wanted;
+  const bool gains = nn::has_layer<nn::BatchNorm>(recipe.architecture) && nn::multiplies_bf16();
+  return gains ? nn::Precision::bf16 : nn::Precision::f32;
 }
 
 }  // namespace
@@ -98,20 +109,26 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
   Random seeds(options.seed);
   const Result<nn::Network> start = nn::initialize(recipe.architecture, recipe.initializer, seeds.next());
   if (!start) return start.error();
+  const nn::Precision precision = choose_precision(recipe, options.precision);
   const Result<std::unique_ptr<nn::Trainer>> trainer =
       nn::Trainer::create(*start, {.optimizer = recipe.optimizer,
                                    .batch_size = recipe.batch_size,
                                    .threads = options.threads,
+                                   .chunk_size = recipe.chunk_size,
+                                   .label_smoothing = recipe.label_smoothing,
+                                   .precision = precision,
                                    .seed = seeds.next()});
   if (!trainer) return trainer.error();
   SampleOrder order(data.inputs.size(), seeds.next());
+  const std::uint64_t augmentation_seed = seeds.next();
+  const Augmentation changes = augmentation(recipe, data.preparation);
   const Schedule schedule =
       make_schedule(static_cast<std::int64_t>(data.inputs.size()), recipe, options.max_steps);
 
-  std::vector<std::size_t> batch(static_cast<std::size_t>(recipe.batch_size));
+  std::vector<SampleOrder::Draw> batch(static_cast<std::size_t>(recipe.batch_size));
   const nn::Trainer::LoadSample load_sample = [&](int index_in_batch, std::span<float> input) -> int {
-    const std::size_t sample = batch[static_cast<std::size_t>(index_in_batch)];
-    fill(input, data.inputs[sample]);
+    const auto [sample, epoch] = batch[static_cast<std::size_t>(index_in_batch)];
+    augment(data.inputs[sample], changes, augmentation_seed, sample, epoch, input);
     return data.labels[sample];
   };
   const auto began = std::chrono::steady_clock::now();
@@ -120,7 +137,10 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
   std::int64_t epoch_begin = 0;  // its first step
   for (std::int64_t step = 0; step < schedule.steps; ++step) {
     std::ranges::generate(batch, [&] { return order.next(); });
-    const nn::StepResult result = (*trainer)->step(load_sample);
+    // In the middle of the step, so that neither the first nor the last is lost to a rate of zero.
+    const double done = (static_cast<double>(step) + 0.5) / static_cast<double>(schedule.steps);
+    const auto factor = static_cast<float>(learning_rate_factor(recipe.schedule, done));
+    const nn::StepResult result = (*trainer)->step(load_sample, factor);
     if (!std::isfinite(result.loss)) {
       return Error{ErrorCode::unavailable,
                    format("loss is {} at step {} of {}; a smaller learning rate may help", result.loss,
@@ -160,6 +180,7 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
                       .class_names = data.class_names,
                       .recipe = std::string(recipe.name),
                       .metrics = {{"seed", format("{}", options.seed)},
+                                  {"precision", precision == nn::Precision::bf16 ? "bf16" : "f32"},
                                   {"threads", format("{}", options.threads)},
                                   {"steps", format("{}", schedule.steps)}}};
 }

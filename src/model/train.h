@@ -4,11 +4,13 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "base/result.h"
 #include "model/dataset.h"
 #include "model/model.h"
 #include "model/recipe.h"
+#include "nn/precision.h"
 
 namespace espy::model {
 
@@ -29,6 +31,8 @@ struct TrainOptions {
   std::uint64_t seed = 1;
   int threads = 1;
   int max_steps = 0;  // stop after so many; 0 = as the recipe says
+  // Without a value the quickest of this machine; networks without batch norms always train in f32.
+  std::optional<nn::Precision> precision = std::nullopt;
   // Called after every step on the calling thread; returning false stops the training.
   std::function<bool(const Progress&)> on_progress = nullptr;
 };
@@ -36,9 +40,10 @@ struct TrainOptions {
 // Trains on all of `data`, shuffled anew each epoch, and returns the model with the parameters after the last
 // step; nothing is chosen by looking at test data. What is left of an epoch when it no longer fills a batch
 // goes into one with the first samples of the next shuffle, so no sample is left out. Its metrics are seed,
-// threads and steps: what it takes to get the same model, bit for bit, again. Errors: invalid_input (fewer
-// samples than a batch; threads out of range), unavailable ("interrupted after step N of M", when on_progress
-// returned false; "loss is nan at step N ...").
+// threads, steps and precision: what it takes to get the same model, bit for bit, again. Errors:
+// invalid_input (fewer samples than a batch; threads out of range; bf16 where the processor has none),
+// unavailable ("interrupted after step N of M", when on_progress returned false; "loss is nan at step N
+// ...").
 Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options);
 
 }  // namespace espy::model

@@ -34,9 +34,53 @@ TEST(Train, LearnsWhatIsEasy) {
   ASSERT_TRUE(content) << content.error().message;
   EXPECT_EQ(content->recipe, "small");
   EXPECT_EQ(content->class_names, data.class_names);
-  EXPECT_EQ(content->metrics,
-            (std::map<std::string, std::string>{{"seed", "1"}, {"steps", "90"}, {"threads", "2"}}));
+  EXPECT_EQ(content->metrics, (std::map<std::string, std::string>{
+                                  {"precision", "f32"}, {"seed", "1"}, {"steps", "90"}, {"threads", "2"}}));
   EXPECT_GT(accuracy(*content, data), 0.99);
+}
+
+Recipe small_residual_recipe() {
+  Recipe recipe = small_recipe();
+  recipe.architecture.layers = {nn::Convolution{16, 6, 2, nn::Bias::none},
+                                nn::BatchNorm{},
+                                nn::Relu{},
+                                nn::Convolution{16, 3, 1, nn::Bias::none},
+                                nn::BatchNorm{},
+                                nn::Relu{},
+                                nn::Residual{3},
+                                nn::MaxPool{},
+                                nn::Flatten{},  // where a bar lies is what tells them apart
+                                nn::Dense{10}};
+  recipe.initializer = nn::HeNormal{};
+  recipe.optimizer = nn::Muon{
+      .learning_rate = 0.1f, .momentum = 0.6f, .newton_schulz_steps = 3, .others = {.learning_rate = 1e-2f}};
+  recipe.chunk_size = 5;
+  recipe.label_smoothing = 0.05f;
+  recipe.schedule = {{0, 0}, {0.2, 1}, {1, 0}};
+  recipe.epochs = 12;
+  return recipe;
+}
+
+TEST(Train, LearnsWithBatchNormsResidualsAndMuonInEveryPrecision) {
+  const Dataset data = bars(300);
+  for (const nn::Precision precision : {nn::Precision::f32, nn::Precision::bf16}) {
+    if (precision == nn::Precision::bf16 && !nn::multiplies_bf16()) continue;
+    Result<ModelContent> content =
+        train(data, small_residual_recipe(), {.seed = 1, .threads = 2, .precision = precision});
+    ASSERT_TRUE(content) << content.error().message;
+    EXPECT_GT(accuracy(*content, data), 0.98);
+  }
+}
+
+TEST(Train, IsTheSameWithAnyNumberOfThreadsWhereChunksHaveASize) {
+  const Dataset data = bars(300);
+  const auto parameters = [&](int threads) {
+    return train(data, small_residual_recipe(), {.seed = 1, .threads = threads, .max_steps = 10})
+        ->network.parameters.back()
+        .values;
+  };
+  EXPECT_EQ(parameters(1), parameters(2));
+  EXPECT_EQ(parameters(1), parameters(3));
 }
 
 TEST(Train, IsReproducedByItsSeedBitForBit) {

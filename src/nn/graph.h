@@ -14,6 +14,7 @@
 
 #include "nn/architecture.h"
 #include "nn/parameters.h"
+#include "nn/precision.h"
 
 namespace espy::nn {
 
@@ -35,8 +36,10 @@ std::uint64_t dropout_key(const Pass& pass, std::size_t layer, int sample);
 class Graph {
  public:
   // For training, the layouts that the gradients come in become those of the parameters' masters.
-  // The architecture is valid, and its last layer is Dense when it is for training.
-  Graph(const Architecture& architecture, int samples, Purpose purpose, Parameters& parameters);
+  // The architecture is valid; its last layer is Dense when it is for training, and it has no batch norm
+  // otherwise (for_inference()). For inference the precision is f32.
+  Graph(const Architecture& architecture, int samples, Purpose purpose, Precision precision,
+        Parameters& parameters);
   Graph(Graph&&) = default;
 
   int samples() const { return samples_; }
@@ -51,7 +54,9 @@ class Graph {
   std::span<const float> logits() const { return floats(logits_); }
   std::span<float> logits_gradient() const { return floats(logits_gradient_); }
 
-  // In the layout of the parameter's master.
+  // In the layout of the parameter's master. For the mean and the variance of a batch norm not a gradient but
+  // what they were of the samples of the last forward(); the variance is the estimate of all samples'
+  // (divided by one less than their number).
   std::span<float> gradient(int parameter) const {
     return floats(gradients_[static_cast<std::size_t>(parameter)]);
   }

@@ -32,7 +32,7 @@ TEST(Graph, never_falls_back_to_reference_kernels_where_there_are_others) {
                                            {Purpose::inference, 64}}) {
       const Network network = *initialize(architecture, Zeros{}, 0);
       Parameters parameters(network.parameters);
-      const Graph graph(architecture, samples, purpose, parameters);
+      const Graph graph(architecture, samples, purpose, Precision::f32, parameters);
       ASSERT_FALSE(graph.implementations().empty());
       for (const std::string& implementation : graph.implementations()) {
         if (machine_has_tuned_kernels()) {

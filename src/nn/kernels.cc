@@ -175,11 +175,12 @@ ESPY_MULTIVERSION void descend_adam(const AdamStep& step, std::span<const float>
   for (std::size_t i = 0; i < weights.size(); ++i) {
     m[i] = s.beta1 * m[i] + (1 - s.beta1) * g[i];
     v[i] = s.beta2 * v[i] + (1 - s.beta2) * g[i] * g[i];
+    w[i] -= s.decay * w[i];
     w[i] -= s.corrected_learning_rate * m[i] / (std::sqrt(v[i] * s.second_correction) + s.epsilon);
   }
 }
 
-SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float scale,
+SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float smoothing, float scale,
                                  std::span<float> gradient) {
   assert(logits.size() == gradient.size());
   assert(label >= 0 && static_cast<std::size_t>(label) < logits.size());
@@ -193,8 +194,18 @@ SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float
   }
   const float factor = scale / sum;
   for (float& value : gradient) value *= factor;
-  gradient[answer] -= scale;
-  const double loss = std::log(static_cast<double>(sum)) - static_cast<double>(logits[answer] - *greatest);
+  gradient[answer] -= scale * (1 - smoothing);
+  double target = static_cast<double>(logits[answer] - *greatest);
+  if (smoothing > 0) {
+    const float share = smoothing / static_cast<float>(logits.size());
+    double mean = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      gradient[i] -= scale * share;
+      mean += static_cast<double>(logits[i] - *greatest) / static_cast<double>(logits.size());
+    }
+    target += static_cast<double>(smoothing) * (mean - target);
+  }
+  const double loss = std::log(static_cast<double>(sum)) - target;
   return {loss, greatest - logits.begin() == label};
 }
 

@@ -54,8 +54,11 @@ struct AdamStep {
   float corrected_learning_rate;  // learning_rate / (1 - beta1^t)
   float second_correction;        // 1 / (1 - beta2^t)
   float epsilon;
+  float decay = 0;  // learning_rate * weight_decay
 };
 
+// weights -= decay * weights before the step: the decoupled form of Loshchilov & Hutter 2019, algorithm 2.
+//
 // Kingma & Ba 2014, algorithm 1.
 void descend_adam(const AdamStep& step, std::span<const float> gradient, std::span<float> first_moment,
                   std::span<float> second_moment, std::span<float> weights);
@@ -66,8 +69,10 @@ struct SampleLoss {
 };
 
 // Cross-entropy of softmax(logits) against the label, in nats; never overflows. `gradient` becomes `scale`
-// times the derivative by the logits.
-SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float scale,
+// times the derivative by the logits. The target is 1 - smoothing for the label, and smoothing shared out
+// evenly over all classes, the label too (Szegedy et al. 2016, "Rethinking the Inception architecture",
+// section 7).
+SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float smoothing, float scale,
                                  std::span<float> gradient);
 
 }  // namespace espy::nn

@@ -159,22 +159,41 @@ TEST(Kernels, dropout_depends_on_the_key_and_the_unit_alone) {
 TEST(Kernels, cross_entropy_and_its_gradient_follow_their_definition) {
   const std::vector<float> logits = {1.5F, -0.5F, 0.25F};
   std::vector<float> gradient(3);
-  const SampleLoss result = softmax_cross_entropy(logits, 2, 0.5F, gradient);
+  const SampleLoss result = softmax_cross_entropy(logits, 2, 0, 0.5F, gradient);
   const double sum = std::exp(1.5) + std::exp(-0.5) + std::exp(0.25);
   EXPECT_NEAR(result.loss, std::log(sum) - 0.25, 1e-6);
   EXPECT_FALSE(result.correct);
   EXPECT_NEAR(gradient[0], 0.5 * std::exp(1.5) / sum, 1e-6);
   EXPECT_NEAR(gradient[1], 0.5 * std::exp(-0.5) / sum, 1e-6);
   EXPECT_NEAR(gradient[2], 0.5 * (std::exp(0.25) / sum - 1), 1e-6);
-  EXPECT_TRUE(softmax_cross_entropy(logits, 0, 0.5F, gradient).correct);
+  EXPECT_TRUE(softmax_cross_entropy(logits, 0, 0, 0.5F, gradient).correct);
+}
+
+TEST(Kernels, smoothing_shares_the_target_out_over_all_classes) {
+  const std::vector<float> logits = {1.5F, -0.5F, 0.25F};
+  std::vector<float> gradient(3);
+  const SampleLoss result = softmax_cross_entropy(logits, 2, 0.3F, 0.5F, gradient);
+  const double sum = std::exp(1.5) + std::exp(-0.5) + std::exp(0.25);
+  EXPECT_NEAR(result.loss, std::log(sum) - 0.8 * 0.25 - 0.1 * 1.5 - 0.1 * -0.5, 1e-6);
+  EXPECT_NEAR(gradient[0], 0.5 * (std::exp(1.5) / sum - 0.1), 1e-6);
+  EXPECT_NEAR(gradient[1], 0.5 * (std::exp(-0.5) / sum - 0.1), 1e-6);
+  EXPECT_NEAR(gradient[2], 0.5 * (std::exp(0.25) / sum - 0.8), 1e-6);
+}
+
+TEST(Kernels, adam_decays_weights_apart_from_the_gradient) {
+  std::vector<float> weights = {2, -4};
+  std::vector<float> m(2);
+  std::vector<float> v(2);
+  descend_adam({0.9F, 0.999F, 0.1F, 1, 1e-8F, 0.25F}, std::vector<float>(2, 0.0F), m, v, weights);
+  EXPECT_EQ(weights, (std::vector<float>{1.5F, -3}));
 }
 
 TEST(Kernels, cross_entropy_stands_logits_of_any_size) {
   std::vector<float> gradient(2);
-  const SampleLoss wrong = softmax_cross_entropy(std::vector<float>{1e4F, -1e4F}, 1, 1, gradient);
+  const SampleLoss wrong = softmax_cross_entropy(std::vector<float>{1e4F, -1e4F}, 1, 0, 1, gradient);
   EXPECT_DOUBLE_EQ(wrong.loss, 2e4);
   EXPECT_EQ(gradient, (std::vector<float>{1, -1}));
-  const SampleLoss right = softmax_cross_entropy(std::vector<float>{3e38F, -3e38F}, 0, 1, gradient);
+  const SampleLoss right = softmax_cross_entropy(std::vector<float>{3e38F, -3e38F}, 0, 0, 1, gradient);
   EXPECT_EQ(right.loss, 0);
   EXPECT_EQ(gradient, (std::vector<float>{0, 0}));
 }

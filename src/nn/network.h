@@ -32,11 +32,22 @@ struct TruncatedNormal {
 // Weights uniform in +-sqrt(6 / (fan_in + fan_out)), biases zero (Glorot & Bengio 2010, equation 16).
 struct GlorotUniform {};
 
-using Initializer = std::variant<Zeros, TruncatedNormal, GlorotUniform>;
+// Weights of convolutions normal with deviation sqrt(2 / fan_in), cut off at two deviations (He et al. 2015,
+// equation 10); weights and biases of dense layers uniform in +-1 / sqrt(fan_in) (PyTorch's default).
+struct HeNormal {};
 
+using Initializer = std::variant<Zeros, TruncatedNormal, GlorotUniform, HeNormal>;
+
+// The scale of a batch norm starts as 1, its running variance too, shift and mean as 0, whatever the
+// initializer.
+//
 // Returns a network to start training from; the same seed gives the same values on every machine.
 // Errors: as parameter_shapes.
 Result<Network> initialize(const Architecture& architecture, const Initializer& initializer,
                            std::uint64_t seed);
+
+// Returns a network that answers in inference as this one does: each batch norm is folded into the weights
+// and a bias of the convolution before it, and dropout is left out. Errors: as validate.
+Result<Network> for_inference(const Network& network);
 
 }  // namespace espy::nn

@@ -97,6 +97,47 @@ TEST(Initialize, refuses_what_is_no_architecture) {
   EXPECT_EQ(network.error().code, ErrorCode::invalid_input);
 }
 
+TEST(Initialize, he_normal_follows_the_fan_in_of_convolutions) {
+  const Architecture architecture = {
+      {8, 8, 8}, {Convolution{64, 5, 1, Bias::none}, BatchNorm{}, Relu{}, Flatten{}, Dense{100}}};
+  const auto network = initialize(architecture, HeNormal{}, 1);
+  ASSERT_TRUE(network);
+  EXPECT_NEAR(deviation(network->parameters[0].values), std::sqrt(2.0 / 200), 0.002);
+  EXPECT_EQ(network->parameters[1].values, std::vector<float>(64, 1.0F));  // scale
+  EXPECT_EQ(network->parameters[2].values, std::vector<float>(64, 0.0F));  // shift
+  EXPECT_EQ(network->parameters[3].values, std::vector<float>(64, 0.0F));  // mean
+  EXPECT_EQ(network->parameters[4].values, std::vector<float>(64, 1.0F));  // variance
+  for (const std::size_t dense : {5, 6}) {
+    const std::vector<float>& values = network->parameters[dense].values;
+    const double limit = 1 / std::sqrt(4096.0);
+    EXPECT_LE(*std::max_element(values.begin(), values.end()), limit);
+    EXPECT_GE(*std::min_element(values.begin(), values.end()), -limit);
+    EXPECT_GT(*std::max_element(values.begin(), values.end()), 0.9 * limit);
+  }
+}
+
+TEST(ForInference, leaves_convolutions_with_bias_and_no_dropout) {
+  const Architecture architecture = {
+      {1, 8, 8},
+      {Convolution{4, 3, 1, Bias::none}, BatchNorm{}, Relu{}, Dropout{0.1F}, Convolution{4, 3, 1, Bias::none},
+       BatchNorm{}, Relu{}, Residual{4}, MeanMaxPool{}, Dense{3}}};
+  const auto folded = for_inference(*initialize(architecture, HeNormal{}, 1));
+  ASSERT_TRUE(folded) << folded.error().message;
+  EXPECT_EQ(to_string(folded->architecture),
+            "conv 3x3x4, relu, conv 3x3x4, relu, residual 2, mean max pool, dense 3");
+  EXPECT_TRUE(validate(*folded));
+}
+
+TEST(ForInference, changes_nothing_where_there_is_nothing_to_fold) {
+  const Network network = *initialize(kArchitecture, GlorotUniform{}, 1);
+  const auto folded = for_inference(network);
+  ASSERT_TRUE(folded);
+  EXPECT_EQ(to_string(folded->architecture), to_string(kArchitecture));
+  for (std::size_t i = 0; i < network.parameters.size(); ++i) {
+    EXPECT_EQ(folded->parameters[i].values, network.parameters[i].values);
+  }
+}
+
 void expect_refused(const Network& network, const std::string& message) {
   const auto valid = validate(network);
   ASSERT_FALSE(valid);

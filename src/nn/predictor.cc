@@ -64,7 +64,7 @@ class GraphPredictor final : public Predictor {
  private:
   Graph& graph(std::size_t index) {
     std::optional<Graph>& slot = graphs_[index];
-    if (!slot) slot.emplace(architecture_, kSizes[index], Purpose::inference, parameters_);
+    if (!slot) slot.emplace(architecture_, kSizes[index], Purpose::inference, Precision::f32, parameters_);
     return *slot;
   }
 
@@ -79,9 +79,10 @@ class GraphPredictor final : public Predictor {
 }  // namespace
 
 Result<std::unique_ptr<Predictor>> Predictor::create(const Network& network) {
-  if (auto ok = validate(network); !ok) return std::move(ok).error();
+  Result<Network> folded = for_inference(network);
+  if (!folded) return std::move(folded).error();
   try {
-    return std::unique_ptr<Predictor>(std::make_unique<GraphPredictor>(network));
+    return std::unique_ptr<Predictor>(std::make_unique<GraphPredictor>(*folded));
   } catch (const dnnl::error& error) {
     return to_error(error);
   }

@@ -46,8 +46,40 @@ TEST(Predictor, agrees_with_each_layer_by_its_definition) {
   expect_naive_logits({{3, 6, 6}, {Convolution{16, 5}}}, {2});
   expect_naive_logits({{16, 6, 6}, {Convolution{32, 3}, Relu{}}}, {2});
   expect_naive_logits({{2, 7, 6}, {MaxPool{}}}, {2});
+  expect_naive_logits({{2, 9, 8}, {Convolution{5, 6, 2}}}, {2});
+  expect_naive_logits({{2, 9, 8}, {Convolution{16, 3, 3, Bias::none}, Relu{}}}, {2});
+  expect_naive_logits({{3, 6, 5}, {MeanMaxPool{}}}, {2});
+  expect_naive_logits({{2, 6, 5}, {Convolution{16, 3}, Relu{}, Convolution{16, 3}, Relu{}, Residual{2}}},
+                      {2});
+  expect_naive_logits({{2, 6, 5}, {Relu{}, Residual{1}, Flatten{}}}, {2});
   expect_naive_logits({{2, 3, 3}, {Relu{}, Dropout{0.9F}}}, {2});
   expect_naive_logits({{2, 3, 3}, {Convolution{16, 1}, Flatten{}, Relu{}}}, {2});
+}
+
+// Statistics as training would leave them.
+void set_statistics(Network& network) {
+  const std::vector<ParameterForm> forms = *parameter_forms(network.architecture);
+  RandomSequence random(31);
+  for (std::size_t i = 0; i < forms.size(); ++i) {
+    if (forms[i].role == Role::weights || forms[i].role == Role::bias) continue;
+    const bool positive = forms[i].role == Role::variance;
+    for (float& value : network.parameters[i].values) {
+      value = static_cast<float>(positive ? random.next_uniform() + 0.1 : 2 * random.next_uniform() - 1);
+    }
+  }
+}
+
+TEST(Predictor, folds_batch_norms_into_the_convolutions) {
+  const Architecture architecture = {
+      {1, 13, 12},
+      {Convolution{16, 6, 2, Bias::none}, BatchNorm{}, Relu{}, Dropout{0.2F},
+       Convolution{16, 3, 1, Bias::none}, BatchNorm{}, Dropout{0.2F}, Relu{}, Residual{5}, MaxPool{},
+       Convolution{24, 3, 1, Bias::none}, BatchNorm{}, MeanMaxPool{}, Dense{10}}};
+  Network network = *initialize(architecture, TruncatedNormal{0.2F, 0.1F}, 9);
+  set_statistics(network);
+  auto predictor = Predictor::create(network);
+  ASSERT_TRUE(predictor) << predictor.error().message;
+  for (const int count : {1, 5, 64}) expect_naive_logits(**predictor, network, count);
 }
 
 TEST(Predictor, answers_any_count_alike) {

@@ -13,7 +13,7 @@
 #include "nn/crew.h"
 #include "nn/graph.h"
 #include "nn/kernels.h"
-#include "nn/overloaded.h"
+#include "nn/muon.h"
 #include "nn/parameters.h"
 
 namespace espy::nn {
@@ -27,6 +27,10 @@ constexpr std::size_t kBlock = 4096;
 
 int divide_up(int numerator, int denominator) { return (numerator + denominator - 1) / denominator; }
 
+int chunk_size_of(const TrainerOptions& options) {
+  return options.chunk_size > 0 ? options.chunk_size : divide_up(options.batch_size, options.threads);
+}
+
 Result<void> check_options(const Architecture& architecture, const TrainerOptions& options) {
   if (options.batch_size < 1 || options.batch_size > kMaxBatchSize) {
     return Error{ErrorCode::invalid_input,
@@ -36,6 +40,20 @@ Result<void> check_options(const Architecture& architecture, const TrainerOption
     return Error{ErrorCode::invalid_input, format("number of threads is {}, must be 1 to {}, the batch size",
                                                   options.threads, options.batch_size)};
   }
+  if (options.chunk_size < 0 || options.chunk_size > options.batch_size) {
+    return Error{ErrorCode::invalid_input, format("chunk size is {}, must be 0 to {}, the batch size",
+                                                  options.chunk_size, options.batch_size)};
+  }
+  if (has_layer<BatchNorm>(architecture) && options.batch_size % chunk_size_of(options) != 0) {
+    return Error{ErrorCode::invalid_input,
+                 format("batch size is {}, a network with batch norms needs a multiple of {}, the chunk size",
+                        options.batch_size, chunk_size_of(options))};
+  }
+  if (!(options.label_smoothing >= 0 && options.label_smoothing < 1)) {
+    return Error{ErrorCode::invalid_input,
+                 format("label smoothing is {}, must be at least 0 and below 1", options.label_smoothing)};
+  }
+  if (auto ok = check_precision(options.precision); !ok) return ok;
   if (!std::holds_alternative<Dense>(architecture.layers.back())) {
     return Error{ErrorCode::invalid_input,
                  format("last layer of \"{}\" is not dense", to_string(architecture))};
@@ -54,43 +72,30 @@ class ChunkTrainer final : public Trainer {
     const ComputeMode mode;
     // Every chunk has room for as many samples, so that all share their primitives and the layouts of the
     // weights. The last may hold fewer; the rest of it stays zero and adds nothing to a gradient.
-    const int chunk_size = divide_up(options.batch_size, options.threads);
+    const int chunk_size = chunk_size_of(options);
     const int chunk_count = divide_up(options.batch_size, chunk_size);
     for (int i = 0; i < chunk_count; ++i) {
       const int first = i * chunk_size;
-      chunks_.push_back({Graph(architecture_, chunk_size, Purpose::training, parameters_), first,
-                         std::min(chunk_size, options.batch_size - first), 0, 0});
+      chunks_.push_back({Graph(architecture_, chunk_size, Purpose::training, options.precision, parameters_),
+                         first, std::min(chunk_size, options.batch_size - first), 0, 0});
       chunks_.back().labels.resize(static_cast<std::size_t>(chunk_size));
     }
-    const bool has_moments = std::holds_alternative<Adam>(options.optimizer);
-    for (int i = 0; i < parameters_.count(); ++i) {
-      const std::span<float> weights = floats(parameters_.master(i));
-      first_moments_.emplace_back(has_moments ? weights.size() : 0, 0.0F);
-      second_moments_.emplace_back(has_moments ? weights.size() : 0, 0.0F);
-      for (std::size_t first = 0; first < weights.size(); first += kBlock) {
-        const std::size_t count = std::min(kBlock, weights.size() - first);
-        Block block{.weights = weights.subspan(first, count)};
-        for (const Chunk& chunk : chunks_) {
-          block.gradients.push_back(chunk.graph.gradient(i).subspan(first, count));
-        }
-        if (has_moments) {
-          block.first_moment = std::span(first_moments_.back()).subspan(first, count);
-          block.second_moment = std::span(second_moments_.back()).subspan(first, count);
-        }
-        blocks_.push_back(std::move(block));
-      }
-    }
+    const std::vector<ParameterForm> forms = *parameter_forms(architecture_);
+    for (int i = 0; i < parameters_.count(); ++i) plan_update(i, forms[static_cast<std::size_t>(i)]);
     std::vector<Crew::Phase> phases;
     phases.push_back({chunk_count, [this](int chunk) { compute(chunks_[static_cast<std::size_t>(chunk)]); }});
     phases.push_back({static_cast<int>(blocks_.size()),
                       [this](int block) { update(blocks_[static_cast<std::size_t>(block)]); }});
+    phases.push_back({static_cast<int>(matrices_.size()),
+                      [this](int matrix) { update(matrices_[static_cast<std::size_t>(matrix)]); }});
     phases.push_back({parameters_.copy_count(), [this](int copy) { parameters_.refresh(copy); }});
-    crew_.emplace(options.threads, std::move(phases));
+    crew_.emplace(std::min(options.threads, chunk_count), std::move(phases));
   }
 
-  StepResult step(const LoadSample& load_sample) override {
+  StepResult step(const LoadSample& load_sample, float learning_rate_factor) override {
     load_sample_ = &load_sample;
-    if (const auto* adam = std::get_if<Adam>(&options_.optimizer)) begin_adam_step(*adam);
+    learning_rate_factor_ = learning_rate_factor;
+    if (const Adam* adam = adam_of(options_.optimizer)) begin_adam_step(*adam);
     crew_->run();
     ++step_;
     double loss = 0;
@@ -114,20 +119,89 @@ class ChunkTrainer final : public Trainer {
     std::vector<int> labels = {};
   };
 
+  // What becomes of a part of one parameter once its gradients are added.
+  enum class Update {
+    descent,
+    adam,
+    momentum,         // the rest is done for the whole matrix
+    running_average,  // of a batch norm, whose "gradients" are the chunks' statistics
+  };
+
   // A part of one parameter.
   struct Block {
+    Update update;
     std::span<float> weights;
     std::vector<std::span<float>> gradients = {};  // one of each chunk
-    std::span<float> first_moment = {};            // empty without Adam
-    std::span<float> second_moment = {};
+    std::span<float> first_moment = {};            // empty without Adam and Muon
+    std::span<float> second_moment = {};           // empty without Adam
   };
+
+  // The weights of one convolution, as Muon sees them.
+  struct Matrix {
+    int parameter;
+    Orthogonalizer orthogonalizer;
+    std::vector<float> row_major;  // the direction
+    dnnl::memory direction;        // a view of it
+    dnnl::memory gradient;         // with its momentum, laid out as the master
+    dnnl::reorder to_rows;
+    dnnl::reorder from_rows;
+  };
+
+  static const Adam* adam_of(const Optimizer& optimizer) {
+    if (const auto* muon = std::get_if<Muon>(&optimizer)) return &muon->others;
+    return std::get_if<Adam>(&optimizer);
+  }
+
+  Update choose_update(const ParameterForm& form) const {
+    if (form.role == Role::mean || form.role == Role::variance) return Update::running_average;
+    if (std::holds_alternative<GradientDescent>(options_.optimizer)) return Update::descent;
+    const bool sees_channels = form.shape.size() == 4 && form.shape[1] > 1;
+    return std::holds_alternative<Muon>(options_.optimizer) && sees_channels ? Update::momentum
+                                                                             : Update::adam;
+  }
+
+  void plan_update(int parameter, const ParameterForm& form) {
+    const Update update = choose_update(form);
+    const std::span<float> weights = floats(parameters_.master(parameter));
+    std::vector<float>& first_moment = first_moments_.emplace_back();
+    std::vector<float>& second_moment = second_moments_.emplace_back();
+    if (update == Update::adam || update == Update::momentum) first_moment.resize(weights.size());
+    if (update == Update::adam) second_moment.resize(weights.size());
+    for (std::size_t first = 0; first < weights.size(); first += kBlock) {
+      const std::size_t count = std::min(kBlock, weights.size() - first);
+      Block block{.update = update, .weights = weights.subspan(first, count)};
+      for (const Chunk& chunk : chunks_) {
+        block.gradients.push_back(chunk.graph.gradient(parameter).subspan(first, count));
+      }
+      if (!first_moment.empty()) block.first_moment = std::span(first_moment).subspan(first, count);
+      if (!second_moment.empty()) block.second_moment = std::span(second_moment).subspan(first, count);
+      blocks_.push_back(std::move(block));
+    }
+    if (update != Update::momentum) return;
+    const auto rows = form.shape[0];
+    const auto columns = static_cast<int>(element_count(form.shape)) / rows;
+    Matrix matrix{
+        parameter, Orthogonalizer(rows, columns), std::vector<float>(element_count(form.shape)), {}, {}, {},
+        {}};
+    const dnnl::memory::desc layout = parameters_.master(parameter).get_desc();
+    matrix.direction = dnnl::memory(row_major(layout.dims()), cpu(), matrix.row_major.data());
+    matrix.gradient = dnnl::memory(layout, cpu(), chunks_.front().graph.gradient(parameter).data());
+    matrix.to_rows = dnnl::reorder(matrix.gradient, matrix.direction);
+    matrix.from_rows = dnnl::reorder(matrix.direction, matrix.gradient);
+    matrices_.push_back(std::move(matrix));
+  }
 
   void begin_adam_step(const Adam& adam) {
     const auto t = static_cast<double>(step_ + 1);
     const double first_bias = 1 - std::pow(static_cast<double>(adam.beta1), t);
     const double second_bias = 1 - std::pow(static_cast<double>(adam.beta2), t);
-    adam_step_ = {adam.beta1, adam.beta2, static_cast<float>(adam.learning_rate / first_bias),
-                  static_cast<float>(1 / second_bias), adam.epsilon};
+    const float learning_rate = adam.learning_rate * learning_rate_factor_;
+    adam_step_ = {adam.beta1,
+                  adam.beta2,
+                  static_cast<float>(learning_rate / first_bias),
+                  static_cast<float>(1 / second_bias),
+                  adam.epsilon,
+                  learning_rate * adam.weight_decay};
   }
 
   void compute(Chunk& chunk) {
@@ -145,8 +219,9 @@ class ChunkTrainer final : public Trainer {
     chunk.loss = 0;
     chunk.correct = 0;
     for (std::size_t i = 0; i < count; ++i) {
-      const SampleLoss sample = softmax_cross_entropy(logits.subspan(i * classes, classes), chunk.labels[i],
-                                                      scale, gradient.subspan(i * classes, classes));
+      const SampleLoss sample =
+          softmax_cross_entropy(logits.subspan(i * classes, classes), chunk.labels[i],
+                                options_.label_smoothing, scale, gradient.subspan(i * classes, classes));
       chunk.loss += sample.loss;
       chunk.correct += sample.correct ? 1 : 0;
     }
@@ -156,14 +231,31 @@ class ChunkTrainer final : public Trainer {
   void update(const Block& block) {
     const std::span<float> gradient = block.gradients.front();
     for (std::size_t i = 1; i < block.gradients.size(); ++i) add(block.gradients[i], gradient);
-    std::visit(
-        Overloaded{
-            [&](const GradientDescent& plain) { descend(plain.learning_rate, gradient, block.weights); },
-            [&](const Adam&) {
-              descend_adam(adam_step_, gradient, block.first_moment, block.second_moment, block.weights);
-            },
-        },
-        options_.optimizer);
+    switch (block.update) {
+      case Update::descent:
+        return descend(std::get<GradientDescent>(options_.optimizer).learning_rate * learning_rate_factor_,
+                       gradient, block.weights);
+      case Update::adam:
+        return descend_adam(adam_step_, gradient, block.first_moment, block.second_moment, block.weights);
+      case Update::momentum:
+        return add_momentum(std::get<Muon>(options_.optimizer).momentum, gradient, block.first_moment);
+      case Update::running_average:
+        for (std::size_t i = 0; i < gradient.size(); ++i) {
+          const float latest = gradient[i] / static_cast<float>(block.gradients.size());
+          block.weights[i] += kBatchNormMomentum * (latest - block.weights[i]);
+        }
+    }
+  }
+
+  void update(Matrix& matrix) {
+    const Muon& muon = std::get<Muon>(options_.optimizer);
+    dnnl::stream stream(cpu());
+    matrix.to_rows.execute(stream, matrix.gradient, matrix.direction);
+    matrix.orthogonalizer.run(muon.newton_schulz_steps, matrix.row_major);
+    matrix.from_rows.execute(stream, matrix.direction, matrix.gradient);
+    const dnnl::memory& master = parameters_.master(matrix.parameter);
+    descend_muon(muon.learning_rate * learning_rate_factor_, static_cast<int>(master.get_desc().dims()[0]),
+                 floats(matrix.gradient), floats(master));
   }
 
   const Architecture architecture_;
@@ -172,9 +264,11 @@ class ChunkTrainer final : public Trainer {
   Parameters parameters_;
   std::vector<Chunk> chunks_;
   std::vector<Block> blocks_;
+  std::vector<Matrix> matrices_;
   std::vector<std::vector<float>> first_moments_;  // of each parameter, laid out as its master
   std::vector<std::vector<float>> second_moments_;
   std::uint64_t step_ = 0;
+  float learning_rate_factor_ = 1;
   AdamStep adam_step_ = {};
   const LoadSample* load_sample_ = nullptr;
   std::optional<Crew> crew_;  // last: its threads use everything above

@@ -1,8 +1,9 @@
 // Minimises softmax cross-entropy by stochastic gradients.
 //
-// A batch is cut into one chunk a thread. Each chunk has its own activations and gradients, any thread may
-// work on any chunk, and the gradients are added in the order of the chunks: so a run is reproduced by its
-// seed and its number of threads, and a busy core costs its own time only.
+// A batch is cut into chunks of a fixed size, or into one a thread. Each chunk has its own activations and
+// gradients, any thread may work on any chunk, and the gradients are added in the order of the chunks: so a
+// run is reproduced by its seed, and by its number of threads where the chunks depend on it, and a busy core
+// costs its own time only.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 #include "base/result.h"
 #include "nn/network.h"
+#include "nn/precision.h"
 
 namespace espy::nn {
 
@@ -21,6 +23,8 @@ struct GradientDescent {
   float learning_rate;
 };
 
+// With weight_decay it is AdamW (Loshchilov & Hutter 2019, algorithm 2).
+//
 // Kingma & Ba 2014, algorithm 1, in the form before section 2.1's epsilon-hat: w -= lr * m_hat / (sqrt(v_hat)
 // + epsilon).
 struct Adam {
@@ -28,20 +32,35 @@ struct Adam {
   float beta1 = 0.9f;
   float beta2 = 0.999f;
   float epsilon = 1e-8f;
+  float weight_decay = 0;
 };
 
-using Optimizer = std::variant<GradientDescent, Adam>;
+// Muon (muon.h) for the weights of each convolution that sees more than one channel, as matrices [channels,
+// inputs]; `others` for everything else.
+struct Muon {
+  float learning_rate;
+  float momentum;
+  int newton_schulz_steps;
+  Adam others;
+};
+
+using Optimizer = std::variant<GradientDescent, Adam, Muon>;
 
 struct TrainerOptions {
   Optimizer optimizer;
   int batch_size = 32;
-  int threads = 1;         // at most batch_size
+  int threads = 1;  // at most batch_size; more than there are chunks have nothing to do
+  // Samples that are computed together, and whose statistics a batch norm sees; it needs batches of whole
+  // chunks. 0: as many as give each thread one chunk.
+  int chunk_size = 0;
+  float label_smoothing = 0;  // the part of the target that all classes share, below 1
+  Precision precision = Precision::f32;
   std::uint64_t seed = 0;  // of dropout
 };
 
 // What one step saw, before it changed the parameters.
 struct StepResult {
-  double loss;  // mean cross-entropy over the batch, in nats
+  double loss;  // mean cross-entropy over the batch, in nats, against the smoothed labels
   int correct;  // samples whose greatest logit was their label
 };
 
@@ -53,14 +72,14 @@ class Trainer {
   using LoadSample = std::function<int(int index_in_batch, std::span<float> input)>;
 
   // Errors: invalid_input (parameters that do not fit the architecture, a last layer that is not Dense, batch
-  // size or threads out of range), unavailable (no memory or no threads to be had), internal (the library
-  // that computes refused).
+  // size, chunk size, threads or label smoothing out of range, bf16 where the processor has none),
+  // unavailable (no memory or no threads to be had), internal (the library that computes refused).
   static Result<std::unique_ptr<Trainer>> create(const Network& start, const TrainerOptions& options);
 
   virtual ~Trainer() = default;
 
-  // One step of the optimizer over one batch.
-  virtual StepResult step(const LoadSample& load_sample) = 0;
+  // One step of the optimizer over one batch, with its learning rates multiplied by this factor.
+  virtual StepResult step(const LoadSample& load_sample, float learning_rate_factor = 1) = 0;
 
   // Returns the parameters as they are now.
   virtual Network network() const = 0;

@@ -1,0 +1,21 @@
+#include "nn/precision.h"
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+namespace espy::nn {
+
+bool multiplies_bf16() {
+  // What oneDNN would use: it also honours the limit that a user may set in DNNL_MAX_CPU_ISA. An instruction
+  // set's bits include those of the sets that it contains.
+  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return (has & needed) == needed;
+}
+
+Result<void> check_precision(Precision precision) {
+  if (precision == Precision::f32 || multiplies_bf16()) return {};
+  return Error{ErrorCode::invalid_input,
+               "precision is bf16, but this processor has neither AVX512-BF16 nor AMX"};
+}
+
+}  // namespace espy::nn

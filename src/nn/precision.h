@@ -1,0 +1,20 @@
+// In which numbers training multiplies.
+#pragma once
+
+#include "base/result.h"
+
+namespace espy::nn {
+
+// f32: everything in single precision. bf16: convolutions behind a batch norm read and write bfloat16, the
+// upper half of a float; sums, batch norms, the loss, the optimizer and its copy of the parameters stay
+// single.
+enum class Precision { f32, bf16 };
+
+// Returns whether this machine multiplies bfloat16 in hardware (AVX512-BF16 or AMX).
+bool multiplies_bf16();
+
+// Returns success when this machine can compute so.
+// Errors: invalid_input (bf16 where it has no instructions).
+Result<void> check_precision(Precision precision);
+
+}  // namespace espy::nn
