@@ -9,6 +9,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/format.h"
+#include "nn/amx_convolution.h"
 #include "nn/kernels.h"
 #include "nn/normalize.h"
 #include "nn/overloaded.h"
@@ -110,6 +112,26 @@ struct PixelLayout {
   std::size_t inner;  // values of a pixel that lie side by side
 };
 
+// The strides of values that lie as BorderedSizes says, with any border.
+memory::dims bordered_strides(const BorderedSizes& sizes) {
+  const auto channels = static_cast<memory::dim>(sizes.channels);
+  return {static_cast<memory::dim>(sizes.sample_pixels()) * channels, 1,
+          static_cast<memory::dim>(sizes.pitch()) * channels, channels};
+}
+
+BorderedSizes bordered_sizes(const memory::dims& sizes, std::size_t border) {
+  const auto size = [&](std::size_t dimension) { return static_cast<std::size_t>(sizes[dimension]); };
+  return {size(0), size(2), size(3), size(1), border};
+}
+
+// Returns whether the channels of a pixel lie side by side and pixels, rows and samples follow each other,
+// with or without borders.
+bool lies_by_pixel(const memory::desc& layout) {
+  const auto& blocking = layout.data.format_desc.blocking;
+  return layout.dims().size() == 4 && blocking.inner_nblks == 0 && blocking.strides[1] == 1 &&
+         blocking.strides[3] == layout.dims()[1];
+}
+
 // Returns nothing for any other layout.
 std::optional<PixelLayout> pixel_layout(const memory::desc& layout) {
   const auto channels = static_cast<std::size_t>(layout.dims()[1]);
@@ -118,6 +140,7 @@ std::optional<PixelLayout> pixel_layout(const memory::desc& layout) {
         PixelLayout{memory::format_tag::nhwc, channels}, PixelLayout{memory::format_tag::nchw, 1}}) {
     if (layout == memory::desc(layout.dims(), layout.data_type(), known.tag)) return known;
   }
+  if (lies_by_pixel(layout)) return PixelLayout{memory::format_tag::nhwc, channels};
   return std::nullopt;
 }
 
@@ -130,7 +153,7 @@ Activations activations_of(const memory& memory) {
     return static_cast<std::size_t>(layout.dims()[static_cast<std::size_t>(dimension)]);
   };
   const std::size_t inner = pixel_layout(layout)->inner;
-  const std::size_t value_bytes = is_float(memory) ? sizeof(float) : sizeof(float) / 2;
+  const auto& strides = layout.data.format_desc.blocking.strides;
   return {.element = is_float(memory) ? Element::f32 : Element::bf16,
           .values = memory.get_data_handle(),
           .samples = size(0),
@@ -138,14 +161,32 @@ Activations activations_of(const memory& memory) {
           .height = size(2),
           .width = size(3),
           .inner = inner,
+          .pitch = static_cast<std::size_t>(strides[2]) / inner,
           .block_stride = size(2) * size(3) * inner,
-          .sample_stride = layout.get_size() / value_bytes / size(0)};
+          .sample_stride = static_cast<std::size_t>(strides[0])};
 }
 
 PoolSizes pool_sizes(const memory::desc& layout, std::size_t inner) {
   const auto height = static_cast<std::size_t>(layout.dims()[2]);
   const auto width = static_cast<std::size_t>(layout.dims()[3]);
   return {layout.get_size() / sizeof(float) / (height * width * inner), height, width, inner};
+}
+
+// Returns "convolution 3x3x64 of 32x14x14" or "dense 10 of 256".
+std::string describe(const char* kind, const memory::dims& weights, const memory::dims& source) {
+  std::string text = format("{} ", kind);
+  for (std::size_t i = 2; i < weights.size(); ++i) text += format("{}x", weights[i]);
+  text += format("{} of ", weights[0]);
+  for (std::size_t i = 1; i < source.size(); ++i) text += format("{}{}", i > 1 ? "x" : "", source[i]);
+  return text;
+}
+
+// Returns the multiplications and additions of one way, as if nothing were outside the picture.
+double count_flops(const memory::dims& weights, const memory::dims& destination) {
+  double result = 2 * static_cast<double>(destination[0]);
+  for (const memory::dim size : weights) result *= static_cast<double>(size);
+  for (std::size_t i = 2; i < destination.size(); ++i) result *= static_cast<double>(destination[i]);
+  return result;
 }
 
 // The layers as the way forward left them, for the way back.
@@ -162,6 +203,22 @@ struct WeightedLayer {
   typename Primitives::BackwardWeights::primitive_desc backward_weights = {};
   memory source = {};
   memory destination = {};
+
+  std::string name() const {
+    return describe(Primitives::kName, forward.weights_desc().dims(), forward.src_desc().dims());
+  }
+
+  double flops() const { return count_flops(forward.weights_desc().dims(), forward.dst_desc().dims()); }
+};
+
+// A convolution that AMX computes.
+struct AmxLayer {
+  std::shared_ptr<AmxConvolution> convolution;
+  int weights;  // index of the parameter
+  std::string name;
+  double flops;
+  memory source;
+  memory destination;
 };
 
 // What a batch norm knows of the samples at hand, one value of each channel.
@@ -222,9 +279,9 @@ struct DropoutLayer {
   memory factors;
 };
 
-using BuiltLayer =
-    std::variant<WeightedLayer<ConvolutionPrimitives>, WeightedLayer<DensePrimitives>, NormalizeLayer,
-                 PoolLayer, ReluLayer, ResidualLayer, MeanMaxPoolLayer, FlattenLayer, DropoutLayer>;
+using BuiltLayer = std::variant<WeightedLayer<ConvolutionPrimitives>, WeightedLayer<DensePrimitives>,
+                                AmxLayer, NormalizeLayer, PoolLayer, ReluLayer, ResidualLayer,
+                                MeanMaxPoolLayer, FlattenLayer, DropoutLayer>;
 
 // Algorithm 1 of the paper. Returns the channel's variance over `count` values.
 double normalize_channel(Statistics& statistics, std::size_t channel, double count, float scale,
@@ -278,11 +335,16 @@ class GraphBuilder {
         precision_(precision),
         parameters_(parameters),
         graph_(graph),
+        shapes_(*layer_shapes(architecture)),
         activations_(architecture.layers.size() + 1),
         is_skip_(architecture.layers.size() + 1) {
     for (std::size_t i = 0; i < architecture.layers.size(); ++i) {
       if (const auto* residual = std::get_if<Residual>(&architecture.layers[i])) {
         is_skip_[i - static_cast<std::size_t>(residual->layers)] = true;
+      }
+      if (suits_amx(i)) {
+        const int kernel = std::get<Convolution>(architecture.layers[i]).kernel;
+        border_ = std::max(border_, static_cast<std::size_t>(kernel) / 2);
       }
     }
   }
@@ -321,6 +383,7 @@ class GraphBuilder {
   // Forward, layer by layer: activation_ becomes the layer's output.
 
   void add_forward(const Convolution& convolution) {
+    if (suits_amx(layer_)) return add_amx(convolution);
     add_weighted(ConvolutionPrimitives{convolution.kernel, convolution.stride}, convolution.channels,
                  convolution.bias);
   }
@@ -372,12 +435,56 @@ class GraphBuilder {
     if (built.has_bias) {
       arguments.emplace_back(DNNL_ARG_BIAS, parameters_.in_layout(built.weights + 1, bias));
     }
-    add_primitive<typename Primitives::Forward>(graph_.forward_, std::string(Primitives::kName) + " forward",
-                                                built.forward, std::move(arguments));
+    add_primitive<typename Primitives::Forward>(graph_.forward_, built.name() + " forward", built.forward,
+                                                std::move(arguments), built.flops());
     activation_ = built.destination;
     next_parameter_ += built.has_bias ? 2 : 1;
     built_.push_back(std::move(built));
     if (relu_follows) ++layer_;
+  }
+
+  // Whether all activations between batch norms are half precision and bordered.
+  bool uses_amx() const { return precision_ == Precision::bf16 && has_amx(); }
+
+  // Whether this layer is a convolution for AMX.
+  bool suits_amx(std::size_t layer) const {
+    const std::vector<Layer>& layers = architecture_.layers;
+    const auto* convolution = std::get_if<Convolution>(&layers[layer]);
+    return uses_amx() && purpose_ == Purpose::training && convolution != nullptr &&
+           convolution->stride == 1 && convolution->kernel % 2 == 1 && convolution->channels % 16 == 0 &&
+           layer > 0 && shapes_[layer - 1][0] % 16 == 0 && layer + 1 < layers.size() &&
+           std::holds_alternative<BatchNorm>(layers[layer + 1]);
+  }
+
+  void add_amx(const Convolution& convolution) {
+    const memory::dims sizes = sizes_of(activation_);
+    const memory source = in_half(graph_.forward_, activation_);
+    const memory destination = half_memory({sizes[0], convolution.channels, sizes[2], sizes[3]});
+    const memory::dims weights = {convolution.channels, sizes[1], convolution.kernel, convolution.kernel};
+    const auto computes = std::make_shared<AmxConvolution>(bordered_sizes(sizes, border_),
+                                                           static_cast<std::size_t>(convolution.channels),
+                                                           static_cast<std::size_t>(convolution.kernel));
+    const int index = next_parameter_++;
+    parameters_.lay_out(index, {weights, memory::data_type::f32, memory::format_tag::hwio});
+    const memory packed =
+        parameters_.packed(index, Parameters::Form::forward, computes->forward_weights_size(),
+                           [computes](std::span<const float> master, std::uint16_t* to) {
+                             computes->pack_forward_weights(master, to);
+                           });
+    next_statistics_ = std::make_shared<Statistics>(static_cast<std::size_t>(convolution.channels));
+    AmxLayer built{computes,
+                   index,
+                   describe("convolution", weights, sizes),
+                   count_flops(weights, sizes_of(destination)),
+                   source,
+                   destination};
+    graph_.memories_.insert(graph_.memories_.end(), {source, packed, destination});
+    graph_.forward_.push_back(
+        {{built.name + " forward", kAmx, built.flops},
+         [computes, from = halves(source), weights = halves(packed), to = halves(destination),
+          state = next_statistics_](const Pass&) { computes->forward(from, weights, to, state->sums); }});
+    activation_ = destination;
+    built_.push_back(std::move(built));
   }
 
   // In training alone. Takes the layers behind it along, as far as they fit in one pass and nothing else
@@ -399,14 +506,16 @@ class GraphBuilder {
     }
     const memory::dims sizes = sizes_of(built.z);
     // In single precision y is laid out as z, which oneDNN chose for the convolutions.
-    const auto y_layout = [&](const memory::dims& y_sizes) {
-      if (precision_ == Precision::bf16) return by_pixel(y_sizes, memory::data_type::bf16);
-      return memory::desc(y_sizes, memory::data_type::f32, pixel_layout(built.z.get_desc())->tag);
+    const auto new_y = [&](const memory::dims& y_sizes) {
+      return precision_ == Precision::bf16 ? half_memory(y_sizes) : float_memory(y_sizes, built.z);
     };
     if (next_is<Residual>(1) && may_take()) {
       ++layer_;
       built.skip_index = skip_index();
-      built.skip = in_layout(graph_.forward_, activations_[built.skip_index], y_layout(sizes));
+      const memory& skipped = activations_[built.skip_index];
+      built.skip = precision_ == Precision::bf16
+                       ? in_half(graph_.forward_, skipped)
+                       : in_layout(graph_.forward_, skipped, float_memory(sizes, built.z).get_desc());
       graph_.memories_.push_back(built.skip);
     }
     if (next_is<MaxPool>(1) && may_take()) {
@@ -414,30 +523,31 @@ class GraphBuilder {
       ++layer_;
     }
     const bool pools = built.steps.pool == WithPool::yes;
-    built.y =
-        zeroed_memory(y_layout(pools ? memory::dims{sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2} : sizes));
-    const auto state = std::make_shared<Statistics>(static_cast<std::size_t>(sizes[1]));
+    built.y = new_y(pools ? memory::dims{sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2} : sizes);
+    const bool has_sums = next_statistics_ != nullptr;
+    const auto state = has_sums ? std::exchange(next_statistics_, nullptr)
+                                : std::make_shared<Statistics>(static_cast<std::size_t>(sizes[1]));
     built.statistics = state;
     graph_.memories_.insert(graph_.memories_.end(), {built.z, built.y});
     for (int i = built.scale; i < built.scale + 4; ++i) {
       gradient_of(i) = zeroed_memory(parameters_.master(i).get_desc());
     }
-    const auto scales = parameters_.master(built.scale);
-    const auto shifts = parameters_.master(built.scale + 1);
-    const auto batch_means = gradient_of(built.scale + 2);
-    const auto batch_variances = gradient_of(built.scale + 3);
+    const std::span<const float> scales = floats(parameters_.master(built.scale));
+    const std::span<const float> shifts = floats(parameters_.master(built.scale + 1));
+    const std::span<float> batch_means = floats(gradient_of(built.scale + 2));
+    const std::span<float> batch_variances = floats(gradient_of(built.scale + 3));
     const Activations z = activations_of(built.z);
     const Activations y = activations_of(built.y);
     const std::optional<Activations> skip =
         built.skip ? std::optional(activations_of(built.skip)) : std::nullopt;
     const auto count = static_cast<double>(z.samples * z.height * z.width);
-    graph_.forward_.push_back([=, steps = built.steps](const Pass&) {
+    add_kernel(graph_.forward_, "batch norm forward", [=, steps = built.steps](const Pass&) {
       Statistics& statistics = *state;
-      sum_channels(z, statistics.sums);
+      if (!has_sums) sum_channels(z, statistics.sums);
       for (std::size_t i = 0; i < z.channels; ++i) {
-        const double variance = normalize_channel(statistics, i, count, floats(scales)[i], floats(shifts)[i]);
-        floats(batch_means)[i] = static_cast<float>(statistics.means[i]);
-        floats(batch_variances)[i] = static_cast<float>(variance * count / std::max(count - 1, 1.0));
+        const double variance = normalize_channel(statistics, i, count, scales[i], shifts[i]);
+        batch_means[i] = static_cast<float>(statistics.means[i]);
+        batch_variances[i] = static_cast<float>(variance * count / std::max(count - 1, 1.0));
       }
       normalize(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, y);
     });
@@ -451,7 +561,7 @@ class GraphBuilder {
     const memory source = as_floats(activation_);
     const memory skip = in_layout(graph_.forward_, activations_[index], source.get_desc());
     const memory destination = zeroed_memory(source.get_desc());
-    graph_.forward_.push_back([=](const Pass&) {
+    add_kernel(graph_.forward_, "residual forward", [=](const Pass&) {
       std::ranges::copy(floats(source), floats(destination).begin());
       add(floats(skip), floats(destination));
     });
@@ -467,10 +577,11 @@ class GraphBuilder {
     graph_.memories_.push_back(source);
     const memory::dims sizes = sizes_of(source);
     const memory destination = zeroed_memory(row_major({sizes[0], 2 * sizes[1]}));
-    graph_.forward_.push_back([input = activations_of(source), source, destination](const Pass&) mutable {
-      input.values = source.get_data_handle();  // of the network's own input it may change
-      mean_max_pool(input, floats(destination));
-    });
+    add_kernel(graph_.forward_, "mean and max pool forward",
+               [input = activations_of(source), source, destination](const Pass&) mutable {
+                 input.values = source.get_data_handle();  // of the network's own input it may change
+                 mean_max_pool(input, floats(destination));
+               });
     activation_ = destination;
     built_.push_back(MeanMaxPoolLayer{source});
   }
@@ -484,7 +595,8 @@ class GraphBuilder {
     const memory destination =
         zeroed_memory({{sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2}, memory::data_type::f32, layout.tag});
     const PoolSizes pool = pool_sizes(source.get_desc(), layout.inner);
-    graph_.forward_.push_back([=](const Pass&) { max_pool(pool, floats(source), floats(destination)); });
+    add_kernel(graph_.forward_, "max pool forward",
+               [=](const Pass&) { max_pool(pool, floats(source), floats(destination)); });
     const bool after_relu = layer_ > 0 && std::holds_alternative<Relu>(architecture_.layers[layer_ - 1]);
     built_.push_back(
         PoolLayer{after_relu ? AfterRelu::yes : AfterRelu::no, pool, source, destination.get_desc()});
@@ -494,8 +606,8 @@ class GraphBuilder {
   void add_forward(const Relu&) {
     const memory source = as_floats(activation_);
     const memory destination = zeroed_memory(source.get_desc());
-    graph_.forward_.push_back(
-        [source, destination](const Pass&) { relu(floats(source), floats(destination)); });
+    add_kernel(graph_.forward_, "relu forward",
+               [source, destination](const Pass&) { relu(floats(source), floats(destination)); });
     activation_ = destination;
     built_.push_back(ReluLayer{destination});
   }
@@ -518,7 +630,7 @@ class GraphBuilder {
     const float probability = dropout.probability;
     const std::size_t layer = layer_;
     const auto samples = static_cast<std::size_t>(graph_.samples_);
-    graph_.forward_.push_back([=](const Pass& pass) {
+    add_kernel(graph_.forward_, "dropout forward", [=](const Pass& pass) {
       const std::span<float> all = floats(factors);
       const std::size_t units = all.size() / samples;
       for (std::size_t i = 0; i < samples; ++i) {
@@ -547,9 +659,8 @@ class GraphBuilder {
         {DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, weights.diff_dst_desc())},
         {DNNL_ARG_DIFF_WEIGHTS, gradient_of(built.weights)}};
     if (built.has_bias) arguments.emplace_back(DNNL_ARG_DIFF_BIAS, gradient_of(built.weights + 1));
-    add_primitive<typename Primitives::BackwardWeights>(graph_.backward_,
-                                                        std::string(Primitives::kName) + " backward weights",
-                                                        weights, std::move(arguments));
+    add_primitive<typename Primitives::BackwardWeights>(graph_.backward_, built.name() + " backward weights",
+                                                        weights, std::move(arguments), built.flops());
     if (built.first) {
       gradient_ = {};
       return;
@@ -567,22 +678,48 @@ class GraphBuilder {
         portable_attributes(), cpu(), built.forward);
     const memory source_gradient = zeroed_memory(data.diff_src_desc());
     add_primitive<typename Primitives::BackwardData>(
-        graph_.backward_, std::string(Primitives::kName) + " backward data", data,
+        graph_.backward_, built.name() + " backward data", data,
         {{DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, data.diff_dst_desc())},
          {DNNL_ARG_WEIGHTS, parameters_.in_layout(built.weights, data.weights_desc())},
-         {DNNL_ARG_DIFF_SRC, source_gradient}});
+         {DNNL_ARG_DIFF_SRC, source_gradient}},
+        built.flops());
+    gradient_ = source_gradient;
+  }
+
+  void add_backward(const AmxLayer& built) {
+    const auto& computes = built.convolution;
+    gradient_of(built.weights) = zeroed_memory(parameters_.master(built.weights).get_desc());
+    const memory weights_gradient = gradient_of(built.weights);
+    const memory gradient = in_half(graph_.backward_, gradient_);
+    const memory source_gradient = half_memory(sizes_of(built.source));
+    const memory packed =
+        parameters_.packed(built.weights, Parameters::Form::backward, computes->backward_weights_size(),
+                           [computes](std::span<const float> master, std::uint16_t* to) {
+                             computes->pack_backward_weights(master, to);
+                           });
+    graph_.memories_.insert(graph_.memories_.end(), {gradient, packed, source_gradient});
+    graph_.backward_.push_back(
+        {{built.name + " backward weights", kAmx, built.flops},
+         [computes, from = halves(built.source), by = halves(gradient), weights_gradient](const Pass&) {
+           computes->backward_weights(from, by, floats(weights_gradient));
+         }});
+    graph_.backward_.push_back(
+        {{built.name + " backward data", kAmx, built.flops},
+         [computes, by = halves(gradient), weights = halves(packed),
+          to = halves(source_gradient)](const Pass&) { computes->backward_data(by, weights, to); }});
     gradient_ = source_gradient;
   }
 
   void add_backward(const NormalizeLayer& built) {
-    const memory gradient = in_layout(graph_.backward_, gradient_, built.y.get_desc());
+    const memory gradient = is_float(built.y) ? in_layout(graph_.backward_, gradient_, built.y.get_desc())
+                                              : in_half(graph_.backward_, gradient_);
     memory unpooled = gradient;
     if (built.steps.pool == WithPool::yes) {
-      const auto tag = pixel_layout(built.y.get_desc())->tag;
-      unpooled = zeroed_memory({sizes_of(built.z), built.y.get_desc().data_type(), tag});
+      unpooled =
+          is_float(built.y) ? float_memory(sizes_of(built.z), built.y) : half_memory(sizes_of(built.z));
     }
-    const memory scale_gradient = gradient_of(built.scale);
-    const memory shift_gradient = gradient_of(built.scale + 1);
+    const std::span<float> scale_gradient = floats(gradient_of(built.scale));
+    const std::span<float> shift_gradient = floats(gradient_of(built.scale + 1));
     graph_.memories_.insert(graph_.memories_.end(), {gradient, unpooled});
     const Activations z = activations_of(built.z);
     const Activations from = activations_of(gradient);
@@ -590,18 +727,19 @@ class GraphBuilder {
     const std::optional<Activations> skip =
         built.skip ? std::optional(activations_of(built.skip)) : std::nullopt;
     const auto count = static_cast<double>(z.samples * z.height * z.width);
-    graph_.backward_.push_back([=, steps = built.steps, state = built.statistics](const Pass&) {
-      Statistics& statistics = *state;
-      sum_gradient(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, from, to,
-                   statistics.sums);
-      for (std::size_t i = 0; i < z.channels; ++i) {
-        const ScaleAndShift by = differentiate_channel(statistics, i, count);
-        floats(scale_gradient)[i] = by.scale;
-        floats(shift_gradient)[i] = by.shift;
-      }
-      finish_gradient(steps.relu, statistics.factors, statistics.offsets,
-                      {statistics.factors, statistics.z_factors, statistics.constants}, to, z);
-    });
+    add_kernel(graph_.backward_, "batch norm backward",
+               [=, steps = built.steps, state = built.statistics](const Pass&) {
+                 Statistics& statistics = *state;
+                 sum_gradient(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, from,
+                              to, statistics.sums);
+                 for (std::size_t i = 0; i < z.channels; ++i) {
+                   const ScaleAndShift by = differentiate_channel(statistics, i, count);
+                   scale_gradient[i] = by.scale;
+                   shift_gradient[i] = by.shift;
+                 }
+                 finish_gradient(steps.relu, statistics.factors, statistics.offsets,
+                                 {statistics.factors, statistics.z_factors, statistics.constants}, to, z);
+               });
     if (built.skip) skipped_gradients_.emplace(built.skip_index, unpooled);
     // Another name of the same place: conversions of what it held before must not be taken for the
     // gradient's.
@@ -612,7 +750,7 @@ class GraphBuilder {
     // A copy, since the layers before may change the gradient in place.
     const memory source = gradient_;
     const memory copy = zeroed_memory(source.get_desc());
-    graph_.backward_.push_back([=](const Pass&) {
+    add_kernel(graph_.backward_, "residual backward", [=](const Pass&) {
       std::memcpy(copy.get_data_handle(), source.get_data_handle(), copy.get_desc().get_size());
     });
     skipped_gradients_.emplace(built.skip_index, copy);
@@ -620,12 +758,12 @@ class GraphBuilder {
 
   void add_backward(const MeanMaxPoolLayer& built) {
     const memory gradient = in_layout(graph_.backward_, gradient_, row_major(sizes_of(gradient_)));
-    const memory source_gradient = zeroed_memory(built.source.get_desc());
+    const memory source_gradient = new_memory(built.source.get_desc());
     graph_.memories_.push_back(source_gradient);
-    graph_.backward_.push_back([gradient, input = activations_of(built.source),
-                                input_gradient = activations_of(source_gradient)](const Pass&) {
-      mean_max_pool_backward(input, floats(gradient), input_gradient);
-    });
+    add_kernel(
+        graph_.backward_, "mean and max pool backward",
+        [gradient, input = activations_of(built.source), input_gradient = activations_of(source_gradient)](
+            const Pass&) { mean_max_pool_backward(input, floats(gradient), input_gradient); });
     gradient_ = source_gradient;
   }
 
@@ -635,13 +773,15 @@ class GraphBuilder {
     const auto [first, last] = skipped_gradients_.equal_range(index);
     for (auto skipped = first; skipped != last; ++skipped) {
       const memory sum = gradient_;
-      const memory addend = in_layout(graph_.backward_, skipped->second, sum.get_desc());
+      const memory addend = is_float(sum) ? in_layout(graph_.backward_, skipped->second, sum.get_desc())
+                                          : in_half(graph_.backward_, skipped->second);
       if (is_float(sum)) {
-        graph_.backward_.push_back([=](const Pass&) { add(floats(addend), floats(sum)); });
+        add_kernel(graph_.backward_, "residual gradient",
+                   [=](const Pass&) { add(floats(addend), floats(sum)); });
       } else {
         graph_.memories_.insert(graph_.memories_.end(), {addend, sum});
-        graph_.backward_.push_back(
-            [from = activations_of(addend), to = activations_of(sum)](const Pass&) { add(from, to); });
+        add_kernel(graph_.backward_, "residual gradient",
+                   [from = activations_of(addend), to = activations_of(sum)](const Pass&) { add(from, to); });
       }
     }
   }
@@ -649,10 +789,12 @@ class GraphBuilder {
   void add_backward(const PoolLayer& built) {
     const memory gradient = in_layout(graph_.backward_, gradient_, built.destination_layout);
     const memory source_gradient = zeroed_memory(built.source.get_desc());
-    graph_.backward_.push_back([gradient, source_gradient, pool = built.pool, after_relu = built.after_relu,
-                                source = built.source](const Pass&) {
-      max_pool_backward(pool, after_relu, floats(source), floats(gradient), floats(source_gradient));
-    });
+    add_kernel(graph_.backward_, "max pool backward",
+               [gradient, source_gradient, pool = built.pool, after_relu = built.after_relu,
+                source = built.source](const Pass&) {
+                 max_pool_backward(pool, after_relu, floats(source), floats(gradient),
+                                   floats(source_gradient));
+               });
     gradient_ = source_gradient;
   }
 
@@ -666,18 +808,53 @@ class GraphBuilder {
   void add_backward(const DropoutLayer& built) {
     const memory source = in_layout(graph_.backward_, gradient_, built.factors.get_desc());
     const memory destination = zeroed_memory(source.get_desc());
-    graph_.backward_.push_back([source, destination, factors = built.factors](const Pass&) {
-      multiply(floats(source), floats(factors), floats(destination));
-    });
+    add_kernel(graph_.backward_, "dropout backward",
+               [source, destination, factors = built.factors](const Pass&) {
+                 multiply(floats(source), floats(factors), floats(destination));
+               });
     gradient_ = destination;
   }
 
   // Clears gradient_ in place where the output of a relu was zero.
   void mask_gradient(const memory& output) {
     const memory gradient = in_layout(graph_.backward_, gradient_, output.get_desc());
-    graph_.backward_.push_back(
-        [output, gradient](const Pass&) { relu_backward(floats(output), floats(gradient)); });
+    add_kernel(graph_.backward_, "relu backward",
+               [output, gradient](const Pass&) { relu_backward(floats(output), floats(gradient)); });
     gradient_ = gradient;
+  }
+
+  // How activations between batch norms lie in half precision: bordered where AMX will read them.
+  memory::desc half_layout(const memory::dims& sizes) const {
+    if (!uses_amx()) return by_pixel(sizes, memory::data_type::bf16);
+    return {sizes, memory::data_type::bf16, bordered_strides(bordered_sizes(sizes, border_))};
+  }
+
+  memory half_memory(const memory::dims& sizes) { return new_memory(half_layout(sizes)); }
+
+  memory in_half(Operations& operations, const memory& from) {
+    return in_layout(operations, from, half_layout(sizes_of(from)));
+  }
+
+  // Returns zeroed memory, with margins around what AMX will read.
+  memory new_memory(const memory::desc& layout) {
+    if (!uses_amx() || layout.dims().size() != 4 || layout != half_layout(layout.dims())) {
+      return zeroed_memory(layout);
+    }
+    const BorderedSizes bordered = bordered_sizes(layout.dims(), border_);
+    const memory all = zeroed_memory({{static_cast<memory::dim>(bordered.size_with_margins())},
+                                      memory::data_type::bf16,
+                                      memory::format_tag::a});
+    graph_.memories_.push_back(all);
+    return {layout, cpu(), halves(all) + bordered.margin()};
+  }
+
+  // Returns new memory that is laid out as `like`, which has a pixel_layout(), for other sizes.
+  static memory float_memory(const memory::dims& sizes, const memory& like) {
+    return zeroed_memory({sizes, memory::data_type::f32, pixel_layout(like.get_desc())->tag});
+  }
+
+  static std::uint16_t* halves(const memory& memory) {
+    return static_cast<std::uint16_t*>(memory.get_data_handle());
   }
 
   static memory::desc by_pixel(const memory::dims& sizes, memory::data_type type) {
@@ -709,7 +886,7 @@ class GraphBuilder {
     for (const auto& [source, converted] : conversions_) {
       if (source == from && converted.get_desc() == layout) return converted;
     }
-    const memory to = zeroed_memory(layout);
+    const memory to = new_memory(layout);
     const dnnl::reorder::primitive_desc reorder(cpu(), from.get_desc(), cpu(), layout, portable_attributes());
     add_primitive<dnnl::reorder>(operations, "reorder", reorder, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
     conversions_.emplace_back(from, to);
@@ -718,7 +895,8 @@ class GraphBuilder {
 
   template <typename Primitive>
   void add_primitive(Operations& operations, const std::string& name,
-                     const typename Primitive::primitive_desc& description, Arguments arguments) {
+                     const typename Primitive::primitive_desc& description, Arguments arguments,
+                     double flops = 0) {
     const memory scratch(description.scratchpad_desc(), cpu(), DNNL_MEMORY_NONE);
     scratches_.push_back(scratch);
     arguments.emplace_back(DNNL_ARG_SCRATCHPAD, scratch);
@@ -728,8 +906,11 @@ class GraphBuilder {
       call.arguments.push_back({argument, memory.get()});
       graph_.memories_.push_back(memory);
     }
-    operations.emplace_back(std::move(call));
-    graph_.implementations_.push_back(name + ": " + description.impl_info_str());
+    operations.push_back({{name, description.impl_info_str(), flops}, std::move(call)});
+  }
+
+  static void add_kernel(Operations& operations, const std::string& name, Graph::KernelCall kernel) {
+    operations.push_back({{name, "espy", 0}, std::move(kernel)});
   }
 
   // The primitives run one after the other, so they use the same scratch memory.
@@ -756,13 +937,18 @@ class GraphBuilder {
     return index < architecture_.layers.size() && std::holds_alternative<Kind>(architecture_.layers[index]);
   }
 
+  static constexpr const char* kAmx = "espy:amx_bf16";
+
   const Architecture& architecture_;
   const Purpose purpose_;
   const Precision precision_;
   Parameters& parameters_;
   Graph& graph_;
+  const std::vector<Shape> shapes_;  // after each layer
+  std::size_t border_ = 0;           // of half precision for AMX
   std::size_t layer_ = 0;
   int next_parameter_ = 0;
+  std::shared_ptr<Statistics> next_statistics_;  // of a batch norm whose convolution sums up its channels
   memory activation_;
   memory gradient_;
   // Of the network's input and after each layer; null where a layer was taken along by the one before it.
@@ -783,7 +969,7 @@ Graph::Graph(const Architecture& architecture, int samples, Purpose purpose, Pre
 
 void Graph::read_input_from(const float* input) { input_.set_data_handle(const_cast<float*>(input)); }
 
-void Graph::run(const std::vector<Operation>& operations, const Pass& pass) {
+void Graph::run(const Operation& operation, const Pass& pass) {
   const Overloaded execute{
       [this](const PrimitiveCall& call) {
         [[maybe_unused]] const dnnl_status_t status =
@@ -793,7 +979,31 @@ void Graph::run(const std::vector<Operation>& operations, const Pass& pass) {
       },
       [&pass](const KernelCall& kernel) { kernel(pass); },
   };
-  for (const Operation& operation : operations) std::visit(execute, operation);
+  std::visit(execute, operation.call);
+}
+
+void Graph::run(const std::vector<Operation>& operations, const Pass& pass) {
+  for (const Operation& operation : operations) run(operation, pass);
+}
+
+std::vector<Graph::OperationInfo> Graph::operations() const {
+  std::vector<OperationInfo> result;
+  for (const auto* operations : {&forward_, &backward_}) {
+    for (const Operation& operation : *operations) result.push_back(operation.info);
+  }
+  return result;
+}
+
+void Graph::run_timed(std::span<std::chrono::duration<double>> times) {
+  assert(times.size() == forward_.size() + backward_.size());
+  auto time = times.begin();
+  for (const auto* operations : {&forward_, &backward_}) {
+    for (const Operation& operation : *operations) {
+      const auto began = std::chrono::steady_clock::now();
+      run(operation, {});
+      *time++ += std::chrono::steady_clock::now() - began;
+    }
+  }
 }
 
 }  // namespace espy::nn

@@ -2,6 +2,7 @@
 // their memory.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -66,8 +67,18 @@ class Graph {
   // From logits_gradient() to the parameters' gradients.
   void backward() { run(backward_, {}); }
 
-  // Returns "convolution forward: brgconv:avx512_core" and so on: what oneDNN chose for this machine.
-  const std::vector<std::string>& implementations() const { return implementations_; }
+  // What the graph does in one of its steps.
+  struct OperationInfo {
+    std::string name;            // "convolution 3x3x64 of 32x14x14 backward weights"
+    std::string implementation;  // what oneDNN chose for this machine, "brgconv:avx512_core", or "espy"
+    double flops;                // multiplications and additions of its matrix products; 0 without any
+  };
+
+  // Returns the operations of forward(), then those of backward(), in order.
+  std::vector<OperationInfo> operations() const;
+
+  // Does forward() and backward(), and adds how long each of the operations() took.
+  void run_timed(std::span<std::chrono::duration<double>> times);
 
  private:
   friend class GraphBuilder;
@@ -78,9 +89,13 @@ class Graph {
     std::vector<dnnl_exec_arg_t> arguments;
   };
   using KernelCall = std::function<void(const Pass&)>;
-  using Operation = std::variant<PrimitiveCall, KernelCall>;
+  struct Operation {
+    OperationInfo info;
+    std::variant<PrimitiveCall, KernelCall> call;
+  };
 
   void run(const std::vector<Operation>& operations, const Pass& pass);
+  void run(const Operation& operation, const Pass& pass);
 
   int samples_;
   dnnl::stream stream_;
@@ -92,7 +107,6 @@ class Graph {
   std::vector<dnnl::memory> memories_;  // everything that an operation names
   std::vector<Operation> forward_;
   std::vector<Operation> backward_;
-  std::vector<std::string> implementations_;
 };
 
 }  // namespace espy::nn

@@ -2,7 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <iterator>
+#include <numeric>
+
+#include "nn/amx_convolution.h"
 #include "nn/compute_mode.h"
+#include "nn/random.h"
 
 namespace espy::nn {
 namespace {
@@ -33,14 +39,77 @@ TEST(Graph, never_falls_back_to_reference_kernels_where_there_are_others) {
       const Network network = *initialize(architecture, Zeros{}, 0);
       Parameters parameters(network.parameters);
       const Graph graph(architecture, samples, purpose, Precision::f32, parameters);
-      ASSERT_FALSE(graph.implementations().empty());
-      for (const std::string& implementation : graph.implementations()) {
+      ASSERT_FALSE(graph.operations().empty());
+      for (const Graph::OperationInfo& operation : graph.operations()) {
         if (machine_has_tuned_kernels()) {
-          EXPECT_EQ(implementation.find("ref"), std::string::npos) << implementation;
+          EXPECT_EQ(operation.implementation.find("ref"), std::string::npos)
+              << operation.name << ": " << operation.implementation;
         }
       }
     }
   }
+}
+
+// A convolution, a residual block, pools and batch norms, as our own recipes have them.
+const Architecture kResidualArchitecture = {
+    {1, 28, 28},
+    {Convolution{16, 3, 1, Bias::none}, BatchNorm{}, Relu{}, MaxPool{}, Convolution{32, 3, 1, Bias::none},
+     BatchNorm{}, Relu{}, Convolution{32, 3, 1, Bias::none}, BatchNorm{}, Relu{}, Residual{3}, MaxPool{},
+     Convolution{48, 3, 1, Bias::none}, BatchNorm{}, Relu{}, MeanMaxPool{}, Dense{10}}};
+
+// Logits and gradients of one pass, as vectors of one form whatever the layouts.
+std::vector<Tensor> compute(Precision precision, std::vector<std::string>* implementations = nullptr) {
+  const ComputeMode mode;
+  const Network network = *initialize(kResidualArchitecture, HeNormal{}, 1);
+  Parameters parameters(network.parameters);
+  Graph graph(kResidualArchitecture, 8, Purpose::training, precision, parameters);
+  RandomSequence random(2);
+  for (float& value : graph.input()) value = static_cast<float>(random.next_uniform());
+  graph.forward({});
+  const std::span<const float> logits = graph.logits();
+  for (float& value : graph.logits_gradient()) value = static_cast<float>(random.next_uniform() - 0.5);
+  graph.backward();
+  std::vector<Tensor> result = {{{static_cast<int>(logits.size())}, {logits.begin(), logits.end()}}};
+  // The gradients lie as the masters do, which values() turns into rows.
+  for (int i = 0; i < parameters.count(); ++i) {
+    std::ranges::copy(graph.gradient(i), floats(parameters.master(i)).begin());
+  }
+  std::ranges::move(parameters.values(), std::back_inserter(result));
+  if (implementations != nullptr) {
+    for (const Graph::OperationInfo& operation : graph.operations()) {
+      implementations->push_back(operation.name + ": " + operation.implementation);
+    }
+  }
+  return result;
+}
+
+double dot(const Tensor& a, const Tensor& b) {
+  return std::inner_product(a.values.begin(), a.values.end(), b.values.begin(), 0.0);
+}
+
+TEST(Graph, half_precision_points_where_single_does) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor does not multiply bfloat16";
+  const std::vector<Tensor> single = compute(Precision::f32);
+  const std::vector<Tensor> half = compute(Precision::bf16);
+  ASSERT_EQ(half.size(), single.size());
+  for (std::size_t i = 0; i < single.size(); ++i) {
+    const double a = std::sqrt(dot(single[i], single[i]));
+    const double b = std::sqrt(dot(half[i], half[i]));
+    EXPECT_GT(dot(single[i], half[i]), 0.95 * a * b) << "direction of " << i;
+    EXPECT_NEAR(b, a, 0.1 * a) << "length of " << i;
+  }
+}
+
+TEST(Graph, multiplies_half_precision_with_amx_where_there_is_one) {
+  if (!has_amx()) GTEST_SKIP() << "this processor has no AMX";
+  std::vector<std::string> implementations;
+  compute(Precision::bf16, &implementations);
+  int amx = 0;
+  for (const std::string& implementation : implementations) {
+    EXPECT_EQ(implementation.find("ref"), std::string::npos) << implementation;
+    if (implementation.find("amx") != std::string::npos) ++amx;
+  }
+  EXPECT_EQ(amx, 9) << "three convolutions behind the first, three ways";
 }
 
 }  // namespace

@@ -89,19 +89,29 @@ template <int kWidth, typename Value>
 struct Plane {
   Value* values;
   std::size_t pixel_stride;
+  std::size_t row_stride;
 
   [[gnu::always_inline]] Plane(const Activations& all, std::size_t sample, std::size_t channel)
       : values(static_cast<Value*>(all.values) + sample * all.sample_stride +
                channel / all.inner * all.block_stride + channel % all.inner),
-        pixel_stride(all.inner) {}
+        pixel_stride(all.inner),
+        row_stride(all.pitch * all.inner) {}
 
-  [[gnu::always_inline]] typename VectorOf<kWidth>::Float get(std::size_t pixel) const {
-    return load<kWidth>(values + pixel * pixel_stride);
+  [[gnu::always_inline]] typename VectorOf<kWidth>::Float get(std::size_t row, std::size_t column) const {
+    return load<kWidth>(values + row * row_stride + column * pixel_stride);
   }
-  [[gnu::always_inline]] void set(std::size_t pixel, const typename VectorOf<kWidth>::Float& value) const {
-    store<kWidth>(value, values + pixel * pixel_stride);
+  [[gnu::always_inline]] void set(std::size_t row, std::size_t column,
+                                  const typename VectorOf<kWidth>::Float& value) const {
+    store<kWidth>(value, values + row * row_stride + column * pixel_stride);
   }
 };
+
+template <typename Work>
+[[gnu::always_inline]] inline void for_each_pixel(const Activations& sizes, const Work& work) {
+  for (std::size_t row = 0; row < sizes.height; ++row) {
+    for (std::size_t column = 0; column < sizes.width; ++column) work(row, column);
+  }
+}
 
 template <int kWidth>
 [[gnu::always_inline]] inline typename VectorOf<kWidth>::Float greater(
@@ -125,11 +135,11 @@ template <int kWidth, typename Value>
       const Plane<kWidth, const Value> plane(z, sample, channel);
       Float first = {};
       Float second = {};
-      for (std::size_t pixel = 0; pixel < z.height * z.width; ++pixel) {
-        const Float value = plane.get(pixel);
+      for_each_pixel(z, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        const Float value = plane.get(row, column);
         first += value;
         second += value * value;
-      }
+      });
       add_to<kWidth>(sums.first, channel, first);
       add_to<kWidth>(sums.second, channel, second);
     }
@@ -145,11 +155,11 @@ struct BeforePool {
   Float factor;
   Float offset;
 
-  [[gnu::always_inline]] Float at(std::size_t pixel) const {
+  [[gnu::always_inline]] Float at(std::size_t row, std::size_t column) const {
     const Float zero = {};
-    Float value = z.get(pixel) * factor + offset;
+    Float value = z.get(row, column) * factor + offset;
     if constexpr (kRelu) value = greater<kWidth>(value, zero);
-    if constexpr (kSkip) value += skip.get(pixel);
+    if constexpr (kSkip) value += skip.get(row, column);
     return value;
   }
 };
@@ -164,19 +174,17 @@ template <int kWidth, bool kRelu, bool kSkip, bool kPool, typename Z, typename Y
           Plane<kWidth, const Z>(z, sample, channel), Plane<kWidth, const Y>(skip, sample, channel),
           load<kWidth>(factors.data() + channel), load<kWidth>(offsets.data() + channel)};
       const Plane<kWidth, Y> to(y, sample, channel);
-      if constexpr (kPool) {
-        for (std::size_t row = 0; row < y.height; ++row) {
-          for (std::size_t column = 0; column < y.width; ++column) {
-            const std::size_t pixel = 2 * row * z.width + 2 * column;
-            to.set(
-                row * y.width + column,
-                greater<kWidth>(greater<kWidth>(before.at(pixel), before.at(pixel + 1)),
-                                greater<kWidth>(before.at(pixel + z.width), before.at(pixel + z.width + 1))));
-          }
+      for_each_pixel(y, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        if constexpr (kPool) {
+          const std::size_t top = 2 * row;
+          const std::size_t left = 2 * column;
+          to.set(row, column,
+                 greater<kWidth>(greater<kWidth>(before.at(top, left), before.at(top, left + 1)),
+                                 greater<kWidth>(before.at(top + 1, left), before.at(top + 1, left + 1))));
+        } else {
+          to.set(row, column, before.at(row, column));
         }
-      } else {
-        for (std::size_t pixel = 0; pixel < z.height * z.width; ++pixel) to.set(pixel, before.at(pixel));
-      }
+      });
     }
   }
 }
@@ -197,41 +205,39 @@ template <int kWidth, bool kRelu, bool kSkip, bool kPool, typename Z, typename Y
       const Plane<kWidth, Y> to(unpooled, sample, channel);
       Float first = {};
       Float second = {};
-      const auto count = [&](std::size_t pixel, const Float& passed) ESPY_INLINED {
-        const Float value = before.z.get(pixel);
+      const auto count = [&](std::size_t row, std::size_t column, const Float& passed) ESPY_INLINED {
+        const Float value = before.z.get(row, column);
         const Float d = !kRelu ? passed : value * before.factor + before.offset > zero ? passed : zero;
         first += d;
         second += d * value;
       };
-      if constexpr (kPool) {
-        for (std::size_t row = 0; row < gradient.height; ++row) {
-          for (std::size_t column = 0; column < gradient.width; ++column) {
-            const std::size_t pixel = 2 * row * z.width + 2 * column;
-            const std::size_t below = pixel + z.width;
-            const Float whole = from.get(row * gradient.width + column);
-            const Float a = before.at(pixel);
-            const Float b = before.at(pixel + 1);
-            const Float c = before.at(below);
-            const Float d = before.at(below + 1);
-            const Float passed_above = greater<kWidth>(a, b) >= greater<kWidth>(c, d) ? whole : zero;
-            const Float passed_below = whole - passed_above;
-            const Float to_a = a >= b ? passed_above : zero;
-            const Float to_c = c >= d ? passed_below : zero;
-            const Float to_b = passed_above - to_a;
-            const Float to_d = passed_below - to_c;
-            to.set(pixel, to_a);
-            to.set(pixel + 1, to_b);
-            to.set(below, to_c);
-            to.set(below + 1, to_d);
-            count(pixel, to_a);
-            count(pixel + 1, to_b);
-            count(below, to_c);
-            count(below + 1, to_d);
-          }
+      for_each_pixel(gradient, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        const Float whole = from.get(row, column);
+        if constexpr (kPool) {
+          const std::size_t top = 2 * row;
+          const std::size_t left = 2 * column;
+          const Float a = before.at(top, left);
+          const Float b = before.at(top, left + 1);
+          const Float c = before.at(top + 1, left);
+          const Float d = before.at(top + 1, left + 1);
+          const Float passed_above = greater<kWidth>(a, b) >= greater<kWidth>(c, d) ? whole : zero;
+          const Float passed_below = whole - passed_above;
+          const Float to_a = a >= b ? passed_above : zero;
+          const Float to_c = c >= d ? passed_below : zero;
+          const Float to_b = passed_above - to_a;
+          const Float to_d = passed_below - to_c;
+          to.set(top, left, to_a);
+          to.set(top, left + 1, to_b);
+          to.set(top + 1, left, to_c);
+          to.set(top + 1, left + 1, to_d);
+          count(top, left, to_a);
+          count(top, left + 1, to_b);
+          count(top + 1, left, to_c);
+          count(top + 1, left + 1, to_d);
+        } else {
+          count(row, column, whole);
         }
-      } else {
-        for (std::size_t pixel = 0; pixel < z.height * z.width; ++pixel) count(pixel, from.get(pixel));
-      }
+      });
       add_to<kWidth>(sums.first, channel, first);
       add_to<kWidth>(sums.second, channel, second);
     }
@@ -254,12 +260,12 @@ template <int kWidth, bool kRelu, typename Z, typename Y>
       const auto d_factor = load<kWidth>(line.d_factors.data() + channel);
       const auto z_factor = load<kWidth>(line.z_factors.data() + channel);
       const auto constant = load<kWidth>(line.constants.data() + channel);
-      for (std::size_t pixel = 0; pixel < z.height * z.width; ++pixel) {
-        const Float value = plane.get(pixel);
-        Float d = from.get(pixel);
+      for_each_pixel(z, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        const Float value = plane.get(row, column);
+        Float d = from.get(row, column);
         if constexpr (kRelu) d = value * factor + offset > zero ? d : zero;
-        plane.set(pixel, d_factor * d + z_factor * value + constant);
-      }
+        plane.set(row, column, d_factor * d + z_factor * value + constant);
+      });
     }
   }
 }
@@ -270,9 +276,9 @@ template <int kWidth, typename Value>
     for (std::size_t channel = 0; channel < sum.channels; channel += kWidth) {
       const Plane<kWidth, const Value> from(addend, sample, channel);
       const Plane<kWidth, Value> to(sum, sample, channel);
-      for (std::size_t pixel = 0; pixel < sum.height * sum.width; ++pixel) {
-        to.set(pixel, to.get(pixel) + from.get(pixel));
-      }
+      for_each_pixel(sum, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        to.set(row, column, to.get(row, column) + from.get(row, column));
+      });
     }
   }
 }
@@ -280,19 +286,19 @@ template <int kWidth, typename Value>
 template <int kWidth, typename Value>
 [[gnu::always_inline]] inline void mean_max_pool_of(const Activations& input, std::span<float> output) {
   using Float = typename VectorOf<kWidth>::Float;
-  const std::size_t pixels = input.height * input.width;
+  const auto pixels = static_cast<float>(input.height * input.width);
   for (std::size_t sample = 0; sample < input.samples; ++sample) {
     float* means = output.data() + sample * 2 * input.channels;
     for (std::size_t channel = 0; channel < input.channels; channel += kWidth) {
       const Plane<kWidth, const Value> from(input, sample, channel);
-      Float sum = from.get(0);
-      Float greatest = sum;
-      for (std::size_t pixel = 1; pixel < pixels; ++pixel) {
-        const Float value = from.get(pixel);
+      Float sum = {};
+      Float greatest = from.get(0, 0);
+      for_each_pixel(input, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        const Float value = from.get(row, column);
         sum += value;
         greatest = greater<kWidth>(greatest, value);
-      }
-      store<kWidth>(sum / static_cast<float>(pixels), means + channel);
+      });
+      store<kWidth>(sum / pixels, means + channel);
       store<kWidth>(greatest, means + input.channels + channel);
     }
   }
@@ -304,23 +310,23 @@ template <int kWidth, typename Value>
                                                              const Activations& input_gradient) {
   using Float = typename VectorOf<kWidth>::Float;
   const Float zero = {};
-  const std::size_t pixels = input.height * input.width;
+  const auto pixels = static_cast<float>(input.height * input.width);
   for (std::size_t sample = 0; sample < input.samples; ++sample) {
     const float* means = gradient.data() + sample * 2 * input.channels;
     for (std::size_t channel = 0; channel < input.channels; channel += kWidth) {
       const Plane<kWidth, const Value> from(input, sample, channel);
       const Plane<kWidth, Value> to(input_gradient, sample, channel);
-      const Float share = load<kWidth>(means + channel) / static_cast<float>(pixels);
-      Float greatest = from.get(0);
-      for (std::size_t pixel = 1; pixel < pixels; ++pixel) {
-        greatest = greater<kWidth>(greatest, from.get(pixel));
-      }
+      const Float share = load<kWidth>(means + channel) / pixels;
+      Float greatest = from.get(0, 0);
+      for_each_pixel(input, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        greatest = greater<kWidth>(greatest, from.get(row, column));
+      });
       Float left = load<kWidth>(means + input.channels + channel);  // until the first of the greatest is met
-      for (std::size_t pixel = 0; pixel < pixels; ++pixel) {
-        const Float here = from.get(pixel) >= greatest ? left : zero;
+      for_each_pixel(input, [&](std::size_t row, std::size_t column) ESPY_INLINED {
+        const Float here = from.get(row, column) >= greatest ? left : zero;
         left -= here;
-        to.set(pixel, share + here);
-      }
+        to.set(row, column, share + here);
+      });
     }
   }
 }

@@ -13,8 +13,8 @@ namespace espy::nn {
 // float, or its upper half (bfloat16).
 enum class Element { f32, bf16 };
 
-// Activations of some samples, wherever oneDNN wants them: pixels hold `inner` channels side by side, and the
-// channels beyond these follow `block_stride` values later.
+// Activations of some samples, wherever a convolution wants them: pixels hold `inner` channels side by side, and
+// the channels beyond these follow `block_stride` values later.
 struct Activations {
   Element element = Element::f32;
   void* values = nullptr;
@@ -23,6 +23,7 @@ struct Activations {
   std::size_t height = 0;
   std::size_t width = 0;
   std::size_t inner = 0;
+  std::size_t pitch = 0;  // pixels from one row to the next, at least the width
   std::size_t block_stride = 0;
   std::size_t sample_stride = 0;
 };

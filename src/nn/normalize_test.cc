@@ -30,6 +30,7 @@ struct Held {
              .height = height,
              .width = width,
              .inner = inner,
+             .pitch = width,
              .block_stride = height * width * inner,
              .sample_stride = channels * height * width} {}
 

@@ -77,22 +77,34 @@ memory Parameters::in_layout(int index, const memory::desc& layout) {
   const memory& from = master(index);
   if (from.get_desc() == layout) return from;
   for (const Copy& copy : copies_) {
-    if (copy.index == index && copy.memory.get_desc() == layout) return copy.memory;
+    if (copy.index == index && !copy.form && copy.memory.get_desc() == layout) return copy.memory;
   }
   const memory to = zeroed_memory(layout);
-  const dnnl::reorder::primitive_desc reorder = reorder_between(from, to);
-  copies_.push_back({index, to, dnnl::reorder(reorder), memory(reorder.scratchpad_desc(), cpu())});
+  const dnnl::reorder::primitive_desc description = reorder_between(from, to);
+  const memory scratch(description.scratchpad_desc(), cpu());
+  copies_.push_back({index, to, std::nullopt, [from, to, scratch, reorder = dnnl::reorder(description)] {
+                       dnnl::stream stream(cpu());
+                       reorder.execute(
+                           stream,
+                           {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
+                     }});
   refresh(copy_count() - 1);
   return to;
 }
 
-void Parameters::refresh(int copy) const {
-  const Copy& stale = copies_[at(copy)];
-  dnnl::stream stream(cpu());
-  stale.reorder.execute(stream, {{DNNL_ARG_FROM, master(stale.index)},
-                                 {DNNL_ARG_TO, stale.memory},
-                                 {DNNL_ARG_SCRATCHPAD, stale.scratch}});
+memory Parameters::packed(int index, Form form, std::size_t size, const Pack& pack) {
+  for (const Copy& copy : copies_) {
+    if (copy.index == index && copy.form == form) return copy.memory;
+  }
+  const memory to = zeroed_memory({{static_cast<memory::dim>(size)}, memory::data_type::bf16, memory::format_tag::a});
+  copies_.push_back({index, to, form, [from = master(index), to, pack] {
+                       pack(floats(from), static_cast<std::uint16_t*>(to.get_data_handle()));
+                     }});
+  refresh(copy_count() - 1);
+  return to;
 }
+
+void Parameters::refresh(int copy) const { copies_[at(copy)].refresh(); }
 
 std::vector<Tensor> Parameters::values() const {
   std::vector<Tensor> result;

@@ -1,6 +1,10 @@
 // A network's parameters in the memory layouts that oneDNN computes fastest with.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,6 +52,12 @@ class Parameters {
   // Returns the parameter in this layout: the master when it has it, else a copy.
   dnnl::memory in_layout(int index, const dnnl::memory::desc& layout);
 
+  // Returns a copy as one of our own kernels wants it: `size` bfloat16 values that `pack` makes of the master's
+  // values. `form` tells a parameter's forms apart.
+  using Pack = std::function<void(std::span<const float> master, std::uint16_t* packed)>;
+  enum class Form { forward, backward };
+  dnnl::memory packed(int index, Form form, std::size_t size, const Pack& pack);
+
   // Brings a copy up to date after its master changed.
   int copy_count() const { return static_cast<int>(copies_.size()); }
   void refresh(int copy) const;
@@ -59,8 +69,8 @@ class Parameters {
   struct Copy {
     int index;
     dnnl::memory memory;
-    dnnl::reorder reorder;
-    dnnl::memory scratch;
+    std::optional<Form> form;  // of a packed one
+    std::function<void()> refresh;
   };
 
   std::vector<Shape> shapes_;
