@@ -17,10 +17,14 @@ InterruptWatch::InterruptWatch() {
   action.sa_handler = [](int) { signalled = true; };
   // SA_RESETHAND: a second Ctrl-C finds the default action.
   action.sa_flags = SA_RESETHAND | SA_RESTART;
-  ::sigaction(SIGINT, &action, &before_);
+  ::sigaction(SIGINT, &action, &interrupt_before_);
+  ::sigaction(SIGTERM, &action, &terminate_before_);
 }
 
-InterruptWatch::~InterruptWatch() { ::sigaction(SIGINT, &before_, nullptr); }
+InterruptWatch::~InterruptWatch() {
+  ::sigaction(SIGINT, &interrupt_before_, nullptr);
+  ::sigaction(SIGTERM, &terminate_before_, nullptr);
+}
 
 bool InterruptWatch::interrupted() const { return signalled; }
 

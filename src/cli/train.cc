@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -21,6 +23,7 @@
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "http/json.h"
+#include "model/checkpoint.h"
 #include "model/evaluate.h"
 #include "model/train.h"
 
@@ -35,6 +38,9 @@ struct Settings {
   int threads = 0;
   int max_steps = 0;
   std::string precision = "auto";
+  std::optional<std::string> checkpoint;
+  int checkpoint_seconds = 30;
+  std::optional<std::string> resume;
   bool json = false;
 };
 
@@ -47,8 +53,15 @@ std::optional<nn::Precision> precision_named(std::string_view name) {
 // Found out before the training rather than after it.
 Result<void> check_writable(const std::filesystem::path& file) {
   const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  if (std::filesystem::is_directory(file)) {
+  std::error_code ignored;
+  const std::filesystem::file_type type = std::filesystem::status(file, ignored).type();
+  if (type == std::filesystem::file_type::directory) {
     return Error{ErrorCode::invalid_input, format("{} is a folder", file.string())};
+  }
+  // A new file takes the place of the old one, which would be the end of /dev/null.
+  if (type != std::filesystem::file_type::regular &&
+      std::filesystem::exists(std::filesystem::file_status(type))) {
+    return Error{ErrorCode::invalid_input, format("{} is not a regular file", file.string())};
   }
   if (::access(folder.c_str(), W_OK) != 0) {
     return Error{ErrorCode::unavailable, format("cannot write {}: {}", file.string(), std::strerror(errno))};
@@ -72,9 +85,48 @@ std::string epoch_json(const model::Progress& progress) {
   return std::move(json).text() + "\n";
 }
 
+// A file that holds one checkpoint after the other.
+class CheckpointFile {
+ public:
+  CheckpointFile(std::string path, std::chrono::seconds interval)
+      : path_(std::move(path)), interval_(interval) {}
+
+  model::CheckpointPlan plan() {
+    return {.save = [this](const model::Checkpoint& checkpoint) { return save(checkpoint); },
+            .interval = interval_};
+  }
+
+  bool holds_one() const { return holds_one_; }
+
+  // Returns what there is to go on from.
+  std::string text() const { return format("{} holds step {}", path_, step_); }
+
+ private:
+  // A disk that is full before the first step ends the training, which has nothing to lose yet. Later the
+  // training is worth more than its checkpoint, and the file still holds the one before.
+  Result<void> save(const model::Checkpoint& checkpoint) {
+    Result<void> saved = model::save_checkpoint(checkpoint, path_);
+    if (saved) {
+      step_ = checkpoint.state.steps;
+      holds_one_ = true;
+    } else if (holds_one_) {
+      say(format("{}; {}", saved.error().message, text()));
+      return {};
+    }
+    return saved;
+  }
+
+  const std::string path_;
+  const std::chrono::seconds interval_;
+  std::uint64_t step_ = 0;
+  bool holds_one_ = false;
+};
+
 // Trains, showing how it goes.
 Result<model::ModelContent> train_visibly(const model::Dataset& data, const model::Recipe& recipe,
                                           const Settings& settings, int threads,
+                                          std::optional<model::Checkpoint> resume_from,
+                                          std::optional<model::CheckpointPlan> checkpoints,
                                           const InterruptWatch& watch) {
   std::optional<ProgressDisplay> display;
   if (const int width = terminal_width(stderr); width > 0) {
@@ -97,11 +149,30 @@ Result<model::ModelContent> train_visibly(const model::Dataset& data, const mode
                        .threads = threads,
                        .max_steps = settings.max_steps,
                        .precision = precision_named(settings.precision),
-                       .on_progress = on_progress});
+                       .on_progress = on_progress,
+                       .checkpoints = std::move(checkpoints),
+                       .resume_from = std::move(resume_from)});
+}
+
+Result<void> check_files(const Settings& settings) {
+  if (auto writable = check_writable(settings.out); !writable) return writable;
+  if (!settings.checkpoint) return {};
+  if (*settings.checkpoint == settings.out) {
+    return Error{ErrorCode::invalid_input, format("model and checkpoint are the same file {}", settings.out)};
+  }
+  return check_writable(*settings.checkpoint);
 }
 
 ExitStatus train(const Settings& settings) {
-  if (auto writable = check_writable(settings.out); !writable) return fail(writable.error());
+  const InterruptWatch watch;
+  if (auto ok = check_files(settings); !ok) return fail(ok.error());
+  std::optional<model::Checkpoint> resume_from;
+  if (settings.resume) {
+    auto checkpoint = model::load_checkpoint(*settings.resume);
+    if (!checkpoint) return fail(checkpoint.error());
+    say(format("{} is of step {}", *settings.resume, checkpoint->state.steps));
+    resume_from = *std::move(checkpoint);
+  }
   const auto data = model::load_dataset(settings.data, model::Split::train, data_search());
   if (!data) return fail(data.error());
   const auto test = model::load_dataset(settings.data, model::Split::test, data_search());
@@ -110,11 +181,18 @@ ExitStatus train(const Settings& settings) {
   // More threads than samples in a batch would have nothing to do; asking for them is an error.
   const int threads = settings.threads > 0 ? settings.threads : std::min(thread_count(0), recipe.batch_size);
 
-  const InterruptWatch watch;
-  auto content = train_visibly(*data, recipe, settings, threads, watch);
+  std::optional<CheckpointFile> checkpoints;
+  if (settings.checkpoint) {
+    checkpoints.emplace(*settings.checkpoint, std::chrono::seconds(settings.checkpoint_seconds));
+  }
+  auto content = train_visibly(*data, recipe, settings, threads, std::move(resume_from),
+                               checkpoints ? std::optional(checkpoints->plan()) : std::nullopt, watch);
   if (!content) {
-    if (!watch.interrupted()) return fail(content.error());
-    say(content.error().message + "; nothing was written");
+    const std::string message = checkpoints && checkpoints->holds_one()
+                                    ? format("{}; {}", content.error().message, checkpoints->text())
+                                    : content.error().message;
+    if (!watch.interrupted()) return fail({content.error().code, message});
+    say(message + "; no model was written");
     return ExitStatus::interrupted;
   }
 
@@ -179,8 +257,17 @@ Action declare_train(Flags& flags) {
                     "as the recipe says");
   flags.choice("--precision", {"auto", "f32", "bf16"}, settings->precision,
                "numbers that the recipes 5s and 1m multiply in; auto: bf16 where the processor has it");
+  flags.optional_text("--checkpoint", "FILE", settings->checkpoint,
+                      "keep in this file what a training that ends early can go on from");
+  flags.number<int>("--checkpoint-every", "SECONDS", settings->checkpoint_seconds, {0, 86'400},
+                    "time between two checkpoints; 0: one after each step");
+  flags.optional_text("--resume", "FILE", settings->resume,
+                      "go on from this checkpoint, to the same model bit for bit");
   flags.toggle("--json", settings->json, "print one JSON object for each epoch and one at the end");
   flags.note(note);
+  flags.note(
+      "Ctrl-C makes a last checkpoint. To go on from one, name it with --resume and repeat the other\n"
+      "flags; a checkpoint of another data set, recipe, seed, precision or number of steps is refused.");
   flags.note(
       "A named data set is looked for in $ESPY_DATA, in the user's cache (~/.cache/espy), and in\n"
       "/usr/share/datasets.");

@@ -78,6 +78,9 @@ struct Schedule {
 
   // The epoch, from 0, of the first sample of a step; steps count from 0.
   std::int64_t epoch_of(std::int64_t step) const { return step * batch / samples; }
+
+  // The first step of the same epoch.
+  std::int64_t epoch_begin(std::int64_t step) const { return (epoch_of(step) * samples + batch - 1) / batch; }
 };
 
 Schedule make_schedule(std::int64_t samples, const Recipe& recipe, int max_steps) {
@@ -99,6 +102,56 @@ nn::Precision choose_precision(const Recipe& recipe, const std::optional<nn::Pre
   return gains ? nn::Precision::bf16 : nn::Precision::f32;
 }
 
+bool all_finite(const std::vector<float>& values) {
+  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+}
+
+bool all_finite(const nn::TrainerState& state) {
+  const auto finite = [](const auto& arrays) {
+    return std::ranges::all_of(arrays, [](const std::vector<float>& values) { return all_finite(values); });
+  };
+  return finite(state.parameters) && finite(state.first_moments) && finite(state.second_moments);
+}
+
+Error diverged(std::string_view what, std::int64_t steps_done, const Schedule& schedule) {
+  return {ErrorCode::unavailable,
+          format("training diverged: {} at step {} of {}", what, steps_done, schedule.steps)};
+}
+
+// A loss can be finite where parameters are not: relu and max pooling hide a NaN from the layers behind them.
+Result<void> check_parameters(const nn::Network& network, std::int64_t steps_done, const Schedule& schedule) {
+  const bool finite = std::ranges::all_of(
+      network.parameters, [](const nn::Tensor& parameter) { return all_finite(parameter.values); });
+  if (!finite) return diverged("a parameter is not finite", steps_done, schedule);
+  return {};
+}
+
+// Puts a training down in checkpoints, as their plan says; without one it does nothing.
+class CheckpointMaker {
+ public:
+  CheckpointMaker(const std::optional<CheckpointPlan>& plan, TrainingIdentity training)
+      : plan_(plan), training_(std::move(training)) {}
+
+  bool due() const { return plan_ && std::chrono::steady_clock::now() - last_ >= plan_->interval; }
+
+  Result<void> make(const nn::Trainer& trainer, const TrainingSums& sums, const Schedule& schedule) {
+    if (!plan_) return {};
+    const Checkpoint checkpoint{training_, sums, trainer.state()};
+    if (!all_finite(checkpoint.state)) {
+      return diverged("a parameter or its average is not finite",
+                      static_cast<std::int64_t>(checkpoint.state.steps), schedule);
+    }
+    Result<void> saved = plan_->save(checkpoint);
+    last_ = std::chrono::steady_clock::now();
+    return saved;
+  }
+
+ private:
+  const std::optional<CheckpointPlan>& plan_;
+  const TrainingIdentity training_;
+  std::chrono::steady_clock::time_point last_;
+};
+
 }  // namespace
 
 Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options) {
@@ -110,20 +163,30 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
   const Result<nn::Network> start = nn::initialize(recipe.architecture, recipe.initializer, seeds.next());
   if (!start) return start.error();
   const nn::Precision precision = choose_precision(recipe, options.precision);
+  const Schedule schedule =
+      make_schedule(static_cast<std::int64_t>(data.inputs.size()), recipe, options.max_steps);
+  TrainingIdentity identity;
+  if (options.checkpoints || options.resume_from) {
+    identity = identify(data, recipe, options.seed, options.threads, precision, schedule.steps);
+  }
+  if (options.resume_from) {
+    if (auto same = check_same_training(options.resume_from->training, identity); !same) return same.error();
+  }
+  const nn::TrainerOptions trainer_options = {.optimizer = recipe.optimizer,
+                                              .batch_size = recipe.batch_size,
+                                              .threads = options.threads,
+                                              .chunk_size = recipe.chunk_size,
+                                              .label_smoothing = recipe.label_smoothing,
+                                              .precision = precision,
+                                              .seed = seeds.next()};
   const Result<std::unique_ptr<nn::Trainer>> trainer =
-      nn::Trainer::create(*start, {.optimizer = recipe.optimizer,
-                                   .batch_size = recipe.batch_size,
-                                   .threads = options.threads,
-                                   .chunk_size = recipe.chunk_size,
-                                   .label_smoothing = recipe.label_smoothing,
-                                   .precision = precision,
-                                   .seed = seeds.next()});
+      options.resume_from
+          ? nn::Trainer::resume(recipe.architecture, options.resume_from->state, trainer_options)
+          : nn::Trainer::create(*start, trainer_options);
   if (!trainer) return trainer.error();
   SampleOrder order(data.inputs.size(), seeds.next());
   const std::uint64_t augmentation_seed = seeds.next();
   const Augmentation changes = augmentation(recipe, data.preparation);
-  const Schedule schedule =
-      make_schedule(static_cast<std::int64_t>(data.inputs.size()), recipe, options.max_steps);
 
   std::vector<SampleOrder::Draw> batch(static_cast<std::size_t>(recipe.batch_size));
   const nn::Trainer::LoadSample load_sample = [&](int index_in_batch, std::span<float> input) -> int {
@@ -131,48 +194,62 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
     augment(data.inputs[sample], changes, augmentation_seed, sample, epoch, input);
     return data.labels[sample];
   };
+  TrainingSums sums;
+  std::int64_t first_step = 0;
+  if (options.resume_from) {
+    const std::uint64_t steps = options.resume_from->state.steps;
+    if (steps > static_cast<std::uint64_t>(schedule.steps)) {
+      return Error{ErrorCode::invalid_input,
+                   format("checkpoint is of step {}, the training has {}", steps, schedule.steps)};
+    }
+    sums = options.resume_from->sums;
+    first_step = static_cast<std::int64_t>(steps);
+    for (std::int64_t i = 0; i < first_step * schedule.batch; ++i) (void)order.next();
+  }
+  CheckpointMaker checkpoints(options.checkpoints, std::move(identity));
+  if (auto made = checkpoints.make(**trainer, sums, schedule); !made) return made.error();
+  const std::chrono::duration<double> elapsed_before = sums.elapsed;
   const auto began = std::chrono::steady_clock::now();
-  double epoch_loss = 0;  // sum over the steps of the epoch at hand
-  std::int64_t epoch_correct = 0;
-  std::int64_t epoch_begin = 0;  // its first step
-  for (std::int64_t step = 0; step < schedule.steps; ++step) {
+  for (std::int64_t step = first_step; step < schedule.steps; ++step) {
     std::ranges::generate(batch, [&] { return order.next(); });
     // In the middle of the step, so that neither the first nor the last is lost to a rate of zero.
     const double done = (static_cast<double>(step) + 0.5) / static_cast<double>(schedule.steps);
     const auto factor = static_cast<float>(learning_rate_factor(recipe.schedule, done));
     const nn::StepResult result = (*trainer)->step(load_sample, factor);
-    if (!std::isfinite(result.loss)) {
-      return Error{ErrorCode::unavailable,
-                   format("loss is {} at step {} of {}; a smaller learning rate may help", result.loss,
-                          step + 1, schedule.steps)};
+    if (!std::isfinite(result.loss)) return diverged(format("loss is {}", result.loss), step + 1, schedule);
+    sums.epoch_loss += result.loss;
+    sums.epoch_correct += static_cast<std::uint64_t>(result.correct);
+    sums.elapsed = elapsed_before + (std::chrono::steady_clock::now() - began);
+    const bool ends = step + 1 == schedule.steps;
+    const bool epoch_ends = ends || schedule.epoch_of(step + 1) > schedule.epoch_of(step);
+    if (epoch_ends) {
+      if (auto ok = check_parameters((*trainer)->network(), step + 1, schedule); !ok) return ok.error();
     }
-    epoch_loss += result.loss;
-    epoch_correct += result.correct;
-    const bool epoch_ends =
-        step + 1 == schedule.steps || schedule.epoch_of(step + 1) > schedule.epoch_of(step);
+    bool go_on = true;
     if (options.on_progress) {
-      const auto epoch_steps = static_cast<double>(step + 1 - epoch_begin);
-      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began;
-      const bool go_on = options.on_progress(
+      const auto epoch_steps = static_cast<double>(step + 1 - schedule.epoch_begin(step));
+      go_on = options.on_progress(
           {.step = static_cast<int>(step + 1),
            .steps = static_cast<int>(schedule.steps),
            .epoch = static_cast<int>(schedule.epoch_of(step) + 1),
            .epochs = static_cast<int>(schedule.epoch_of(schedule.steps - 1) + 1),
            .epoch_ends = epoch_ends,
-           .loss = epoch_loss / epoch_steps,
-           .accuracy = static_cast<double>(epoch_correct) / (epoch_steps * recipe.batch_size),
+           .loss = sums.epoch_loss / epoch_steps,
+           .accuracy = static_cast<double>(sums.epoch_correct) / (epoch_steps * recipe.batch_size),
            .images_a_second =
-               static_cast<double>((step + 1) * schedule.batch) / std::max(elapsed.count(), 1e-9),
-           .elapsed = elapsed});
-      if (!go_on) {
-        return Error{ErrorCode::unavailable,
-                     format("interrupted after step {} of {}", step + 1, schedule.steps)};
-      }
+               static_cast<double>((step + 1) * schedule.batch) / std::max(sums.elapsed.count(), 1e-9),
+           .elapsed = sums.elapsed});
     }
     if (epoch_ends) {
-      epoch_loss = 0;
-      epoch_correct = 0;
-      epoch_begin = step + 1;
+      sums.epoch_loss = 0;
+      sums.epoch_correct = 0;
+    }
+    if (ends || !go_on || checkpoints.due()) {
+      if (auto made = checkpoints.make(**trainer, sums, schedule); !made) return made.error();
+    }
+    if (!go_on) {
+      return Error{ErrorCode::unavailable,
+                   format("interrupted after step {} of {}", step + 1, schedule.steps)};
     }
   }
   return ModelContent{.network = (*trainer)->network(),

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/result.h"
+#include "model/checkpoint.h"
 #include "model/dataset.h"
 #include "model/model.h"
 #include "model/recipe.h"
@@ -27,6 +28,15 @@ struct Progress {
   std::chrono::duration<double> elapsed;
 };
 
+// When a training is put down in a checkpoint: before its first step, so that what would go wrong later goes
+// wrong at once, then every `interval` between two steps, behind the last step, and when it is stopped. What
+// is put down is finite.
+struct CheckpointPlan {
+  // Called on the calling thread; an error ends the training.
+  std::function<Result<void>(const Checkpoint&)> save;
+  std::chrono::duration<double> interval{};
+};
+
 struct TrainOptions {
   std::uint64_t seed = 1;
   int threads = 1;
@@ -35,15 +45,20 @@ struct TrainOptions {
   std::optional<nn::Precision> precision = std::nullopt;
   // Called after every step on the calling thread; returning false stops the training.
   std::function<bool(const Progress&)> on_progress = nullptr;
+  std::optional<CheckpointPlan> checkpoints = std::nullopt;
+  // Where to go on. The model is then, to the bit, that of a training which was never stopped; other numbers
+  // of threads than before are possible where Recipe::chunk_size is set.
+  std::optional<Checkpoint> resume_from = std::nullopt;
 };
 
 // Trains on all of `data`, shuffled anew each epoch, and returns the model with the parameters after the last
 // step; nothing is chosen by looking at test data. What is left of an epoch when it no longer fills a batch
 // goes into one with the first samples of the next shuffle, so no sample is left out. Its metrics are seed,
 // threads, steps and precision: what it takes to get the same model, bit for bit, again. Errors:
-// invalid_input (fewer samples than a batch; threads out of range; bf16 where the processor has none),
-// unavailable ("interrupted after step N of M", when on_progress returned false; "loss is nan at step N
-// ...").
+// invalid_input (fewer samples than a batch; threads out of range; bf16 where the processor has none; a
+// checkpoint of another training), unavailable ("interrupted after step N of M", when on_progress returned
+// false; "training diverged: ...", when the loss, the parameters or their averages are no longer finite), and
+// what the plan's save() returned.
 Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options);
 
 }  // namespace espy::model

@@ -2,8 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cmath>
+#include <limits>
 #include <memory>
+#include <utility>
 
+#include "base/file.h"
 #include "model/evaluate.h"
 #include "model/synthetic.h"
 
@@ -152,13 +157,159 @@ TEST(Train, StopsWhenItIsTold) {
   EXPECT_EQ(content.error().message, "interrupted after step 3 of 30");
 }
 
-TEST(Train, StopsWhenTheLossIsNoNumber) {
+// Keeps every checkpoint of a training, one behind each step.
+CheckpointPlan keep_in(std::vector<Checkpoint>& all) {
+  return {.save =
+              [&all](const Checkpoint& checkpoint) {
+                all.push_back(checkpoint);
+                return Result<void>();
+              },
+          .interval = {}};
+}
+
+std::string file_of(Result<ModelContent> content) {
+  EXPECT_TRUE(content) << content.error().message;
+  return Model::create(*std::move(content))->file();
+}
+
+void expect_same_from_any_step(const Recipe& recipe, nn::Precision precision, int threads) {
+  const Dataset data = bars(110);  // 5.5 batches: steps that lie in two epochs
+  TrainOptions options{.seed = 3, .threads = threads, .max_steps = 8, .precision = precision};
+  const std::string uninterrupted = file_of(train(data, recipe, options));
+  std::vector<Checkpoint> checkpoints;
+  options.checkpoints = keep_in(checkpoints);
+  EXPECT_EQ(file_of(train(data, recipe, options)), uninterrupted);
+  ASSERT_EQ(checkpoints.size(), 9U);  // before the first step and behind each
+  options.checkpoints.reset();
+  for (const std::size_t step : {1, 6, 8}) {
+    // By way of its file, as another process would.
+    options.resume_from = *parse_checkpoint(as_bytes(serialize(checkpoints[step])));
+    EXPECT_EQ(options.resume_from->state.steps, step);
+    EXPECT_EQ(file_of(train(data, recipe, options)), uninterrupted) << "from step " << step;
+  }
+}
+
+TEST(Train, GoesOnFromACheckpointToTheSameModelBitForBit) {
+  Recipe descent = small_recipe();
+  descent.optimizer = nn::GradientDescent{.learning_rate = 0.1f};
+  expect_same_from_any_step(descent, nn::Precision::f32, 2);
+  for (const int threads : {1, 2}) {
+    expect_same_from_any_step(small_recipe(), nn::Precision::f32, threads);
+    expect_same_from_any_step(small_residual_recipe(), nn::Precision::f32, threads);
+    if (!nn::multiplies_bf16()) continue;
+    expect_same_from_any_step(small_residual_recipe(), nn::Precision::bf16, threads);
+  }
+}
+
+TEST(Train, GoesOnWithAnyNumberOfThreadsWhereChunksHaveASize) {
+  const Dataset data = bars(100);
+  std::vector<Checkpoint> checkpoints;
+  TrainOptions options{.threads = 2, .max_steps = 6, .checkpoints = keep_in(checkpoints)};
+  const auto uninterrupted = train(data, small_residual_recipe(), options);
+  ASSERT_TRUE(uninterrupted);
+  const auto resumed =
+      train(data, small_residual_recipe(), {.threads = 1, .max_steps = 6, .resume_from = checkpoints[2]});
+  ASSERT_TRUE(resumed) << resumed.error().message;
+  for (std::size_t i = 0; i < resumed->network.parameters.size(); ++i) {
+    EXPECT_EQ(resumed->network.parameters[i].values, uninterrupted->network.parameters[i].values);
+  }
+}
+
+TEST(Train, ReportsAfterACheckpointAsIfNothingHadHappened) {
+  const Dataset data = bars(110);
+  std::vector<Progress> all;
+  std::vector<Checkpoint> checkpoints;
+  TrainOptions options{.checkpoints = keep_in(checkpoints)};
+  const auto keep = [&](const Progress& progress) {
+    all.push_back(progress);
+    return true;
+  };
+  options.on_progress = keep;
+  ASSERT_TRUE(train(data, small_recipe(), options));
+  const std::vector<Progress> uninterrupted = std::exchange(all, {});
+  options.checkpoints.reset();
+  options.resume_from = checkpoints[8];
+  ASSERT_TRUE(train(data, small_recipe(), options));
+  ASSERT_EQ(all.size(), uninterrupted.size() - 8);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].step, uninterrupted[i + 8].step);
+    EXPECT_EQ(all[i].epoch, uninterrupted[i + 8].epoch);
+    EXPECT_EQ(all[i].epoch_ends, uninterrupted[i + 8].epoch_ends);
+    EXPECT_EQ(all[i].loss, uninterrupted[i + 8].loss);
+    EXPECT_EQ(all[i].accuracy, uninterrupted[i + 8].accuracy);
+    EXPECT_GT(all[i].elapsed, checkpoints[8].sums.elapsed);
+  }
+}
+
+TEST(Train, MakesACheckpointWhenItIsStopped) {
+  std::vector<Checkpoint> checkpoints;
+  TrainOptions options{.checkpoints = keep_in(checkpoints)};
+  options.checkpoints->interval = std::chrono::hours(1);
+  options.on_progress = [](const Progress& progress) { return progress.step < 3; };
+  EXPECT_FALSE(train(bars(100), small_recipe(), options));
+  ASSERT_EQ(checkpoints.size(), 2U);
+  EXPECT_EQ(checkpoints[0].state.steps, 0U);
+  EXPECT_EQ(checkpoints[1].state.steps, 3U);
+}
+
+TEST(Train, EndsWithTheErrorOfACheckpointThatCannotBeSaved) {
+  TrainOptions options;
+  options.checkpoints = {.save = [](const Checkpoint&) -> Result<void> {
+                           return Error{ErrorCode::unavailable, "disk is full"};
+                         },
+                         .interval = {}};
+  const Result<ModelContent> content = train(bars(100), small_recipe(), options);
+  ASSERT_FALSE(content);
+  EXPECT_EQ(content.error().message, "disk is full");
+}
+
+TEST(Train, RefusesTheCheckpointOfAnotherTraining) {
+  std::vector<Checkpoint> checkpoints;
+  ASSERT_TRUE(train(bars(100), small_recipe(), {.max_steps = 2, .checkpoints = keep_in(checkpoints)}));
+  const auto expect_refused = [&](const Dataset& data, const Recipe& recipe, TrainOptions options,
+                                  const std::string& piece) {
+    options.resume_from = checkpoints.back();
+    const Result<ModelContent> content = train(data, recipe, options);
+    ASSERT_FALSE(content) << piece;
+    EXPECT_EQ(content.error().code, ErrorCode::invalid_input);
+    EXPECT_NE(content.error().message.find(piece), std::string::npos) << content.error().message;
+  };
+  expect_refused(bars(100), small_residual_recipe(), {.max_steps = 2}, "content of the recipe");
+  expect_refused(bars(101), small_recipe(), {.max_steps = 2}, "data set");
+  expect_refused(bars(100), small_recipe(), {.seed = 2, .max_steps = 2}, "seed is 1, not 2");
+  expect_refused(bars(100), small_recipe(), {.threads = 2, .max_steps = 2}, "threads is 1, not 2");
+  expect_refused(bars(100), small_recipe(), {.max_steps = 3}, "steps is 2, not 3");
+  checkpoints.back().state.steps = 3;
+  expect_refused(bars(100), small_recipe(), {.max_steps = 2}, "checkpoint is of step 3, the training has 2");
+}
+
+TEST(Train, StopsWhenTheLossIsNoNumberAndKeepsWhatWasFinite) {
   Recipe recipe = small_recipe();
   recipe.optimizer = nn::GradientDescent{.learning_rate = 1e30f};
-  const Result<ModelContent> content = train(bars(100), recipe, {});
+  std::vector<Checkpoint> checkpoints;
+  const Result<ModelContent> content = train(bars(100), recipe, {.checkpoints = keep_in(checkpoints)});
   ASSERT_FALSE(content);
   EXPECT_EQ(content.error().code, ErrorCode::unavailable);
-  EXPECT_NE(content.error().message.find("at step"), std::string::npos) << content.error().message;
+  EXPECT_NE(content.error().message.find("training diverged: "), std::string::npos)
+      << content.error().message;
+  EXPECT_NE(content.error().message.find("at step "), std::string::npos) << content.error().message;
+  ASSERT_FALSE(checkpoints.empty());
+  for (const std::vector<float>& values : checkpoints.back().state.parameters) {
+    for (const float value : values) EXPECT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST(Train, SeesParametersThatAreNoNumbersBehindALossThatIsOne) {
+  // The loss of the only step is that of the start; what the step makes of the parameters is not in it.
+  Recipe recipe = small_recipe();
+  recipe.optimizer = nn::GradientDescent{.learning_rate = std::numeric_limits<float>::infinity()};
+  const Result<ModelContent> content = train(bars(100), recipe, {.max_steps = 1});
+  ASSERT_FALSE(content);
+  EXPECT_EQ(content.error().message, "training diverged: a parameter is not finite at step 1 of 1");
+
+  std::vector<Checkpoint> checkpoints;
+  EXPECT_FALSE(train(bars(100), recipe, {.max_steps = 9, .checkpoints = keep_in(checkpoints)}));
+  EXPECT_EQ(checkpoints.size(), 1U);  // of the start
 }
 
 TEST(Train, RefusesWhatCannotWork) {

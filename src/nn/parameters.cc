@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 #include "base/format.h"
@@ -16,6 +18,11 @@ std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
 dnnl::reorder::primitive_desc reorder_between(const memory& from, const memory& to) {
   return {cpu(), from.get_desc(), cpu(), to.get_desc(), portable_attributes()};
+}
+
+std::size_t count_of(const memory::dims& sizes) {
+  return static_cast<std::size_t>(
+      std::accumulate(sizes.begin(), sizes.end(), memory::dim{1}, std::multiplies<>()));
 }
 
 void copy(memory from, memory to) {
@@ -49,6 +56,20 @@ memory zeroed_memory(const memory::desc& layout) {
 
 std::span<float> floats(const memory& memory) {
   return {static_cast<float*>(memory.get_data_handle()), memory.get_desc().get_size() / sizeof(float)};
+}
+
+std::vector<float> to_row_major(const memory& from) {
+  const memory::dims sizes = from.get_desc().dims();
+  std::vector<float> values(count_of(sizes));
+  copy(from, memory(row_major(sizes), cpu(), values.data()));
+  return values;
+}
+
+void from_row_major(std::span<const float> values, const memory& to) {
+  const memory::dims sizes = to.get_desc().dims();
+  assert(values.size() == count_of(sizes));
+  // oneDNN takes what it only reads by a pointer to what it may write.
+  copy(memory(row_major(sizes), cpu(), const_cast<float*>(values.data())), to);
 }
 
 dnnl::primitive_attr portable_attributes() {
@@ -108,11 +129,7 @@ void Parameters::refresh(int copy) const { copies_[at(copy)].refresh(); }
 
 std::vector<Tensor> Parameters::values() const {
   std::vector<Tensor> result;
-  for (int i = 0; i < count(); ++i) {
-    Tensor tensor{shapes_[at(i)], std::vector<float>(element_count(shapes_[at(i)]))};
-    copy(master(i), memory(row_major(master(i).get_desc().dims()), cpu(), tensor.values.data()));
-    result.push_back(std::move(tensor));
-  }
+  for (int i = 0; i < count(); ++i) result.push_back({shapes_[at(i)], to_row_major(master(i))});
   return result;
 }
 

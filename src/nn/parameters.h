@@ -31,6 +31,10 @@ dnnl::memory zeroed_memory(const dnnl::memory::desc& layout);
 // Returns every float of the memory, those that pad its layout included.
 std::span<float> floats(const dnnl::memory& memory);
 
+// Return what lies in memory of the parameter's layout, row-major and without what pads it, and put it there.
+std::vector<float> to_row_major(const dnnl::memory& from);
+void from_row_major(std::span<const float> values, const dnnl::memory& to);
+
 // Attributes of a primitive that any thread may execute: its scratch memory comes with the call.
 dnnl::primitive_attr portable_attributes();
 

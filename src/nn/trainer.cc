@@ -109,6 +109,27 @@ class ChunkTrainer final : public Trainer {
 
   Network network() const override { return {architecture_, parameters_.values()}; }
 
+  TrainerState state() const override {
+    const ComputeMode mode;
+    TrainerState state{step_, {}, {}, {}};
+    for (int i = 0; i < parameters_.count(); ++i) {
+      const auto parameter = static_cast<std::size_t>(i);
+      state.parameters.push_back(to_row_major(parameters_.master(i)));
+      state.first_moments.push_back(moments(i, first_moments_[parameter]));
+      state.second_moments.push_back(moments(i, second_moments_[parameter]));
+    }
+    return state;
+  }
+
+  // Takes over the rest of a state whose parameters it began with.
+  // Errors: invalid_input (moments that do not fit).
+  Result<void> restore(const TrainerState& state) {
+    if (auto ok = restore("first", state.first_moments, first_moments_); !ok) return ok;
+    if (auto ok = restore("second", state.second_moments, second_moments_); !ok) return ok;
+    step_ = state.steps;
+    return {};
+  }
+
  private:
   struct Chunk {
     Graph graph;
@@ -146,6 +167,36 @@ class ChunkTrainer final : public Trainer {
     dnnl::reorder to_rows;
     dnnl::reorder from_rows;
   };
+
+  // The moments of a parameter lie as its master does.
+  dnnl::memory as_memory(int parameter, const std::vector<float>& moments) const {
+    return {parameters_.master(parameter).get_desc(), cpu(), const_cast<float*>(moments.data())};
+  }
+
+  std::vector<float> moments(int parameter, const std::vector<float>& laid_out) const {
+    if (laid_out.empty()) return {};
+    return to_row_major(as_memory(parameter, laid_out));
+  }
+
+  Result<void> restore(std::string_view which, const std::vector<std::vector<float>>& from,
+                       std::vector<std::vector<float>>& to) {
+    if (from.size() != to.size()) {
+      return Error{
+          ErrorCode::invalid_input,
+          format("state has {} moments of {} parameters, the network has {}", which, from.size(), to.size())};
+    }
+    const ComputeMode mode;
+    const std::vector<Shape> shapes = *parameter_shapes(architecture_);
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const std::size_t expected = to[i].empty() ? 0 : element_count(shapes[i]);
+      if (from[i].size() != expected) {
+        return Error{ErrorCode::invalid_input, format("state has {} {} moments of parameter {}, must have {}",
+                                                      from[i].size(), which, i, expected)};
+      }
+      if (expected > 0) from_row_major(from[i], as_memory(static_cast<int>(i), to[i]));
+    }
+    return {};
+  }
 
   static const Adam* adam_of(const Optimizer& optimizer) {
     if (const auto* muon = std::get_if<Muon>(&optimizer)) return &muon->others;
@@ -274,19 +325,41 @@ class ChunkTrainer final : public Trainer {
   std::optional<Crew> crew_;  // last: its threads use everything above
 };
 
-}  // namespace
-
-Result<std::unique_ptr<Trainer>> Trainer::create(const Network& start, const TrainerOptions& options) {
+// Without a state the training begins.
+Result<std::unique_ptr<Trainer>> create_and_restore(const Network& start, const TrainerState* state,
+                                                    const TrainerOptions& options) {
   if (auto ok = validate(start); !ok) return std::move(ok).error();
   if (auto ok = check_options(start.architecture, options); !ok) return std::move(ok).error();
   try {
-    return std::unique_ptr<Trainer>(std::make_unique<ChunkTrainer>(start, options));
+    auto trainer = std::make_unique<ChunkTrainer>(start, options);
+    if (state != nullptr) {
+      if (auto ok = trainer->restore(*state); !ok) return std::move(ok).error();
+    }
+    return std::unique_ptr<Trainer>(std::move(trainer));
   } catch (const dnnl::error& error) {
     return to_error(error);
   } catch (const std::system_error& error) {
     return Error{ErrorCode::unavailable,
                  format("cannot start {} threads: {}", options.threads, error.what())};
   }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Trainer>> Trainer::create(const Network& start, const TrainerOptions& options) {
+  return create_and_restore(start, nullptr, options);
+}
+
+Result<std::unique_ptr<Trainer>> Trainer::resume(const Architecture& architecture, const TrainerState& state,
+                                                 const TrainerOptions& options) {
+  Result<std::vector<Shape>> shapes = parameter_shapes(architecture);
+  if (!shapes) return std::move(shapes).error();
+  Network start{architecture, {}};
+  for (std::size_t i = 0; i < state.parameters.size(); ++i) {
+    // What has no shape, and what is too many or too few for it, is for validate() to name.
+    start.parameters.push_back({i < shapes->size() ? (*shapes)[i] : Shape{}, state.parameters[i]});
+  }
+  return create_and_restore(start, &state, options);
 }
 
 }  // namespace espy::nn

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <variant>
+#include <vector>
 
 #include "base/result.h"
 #include "nn/network.h"
@@ -64,6 +65,18 @@ struct StepResult {
   int correct;  // samples whose greatest logit was their label
 };
 
+// Everything that one step leaves to the next, row-major whatever the layouts that a machine computes with.
+struct TrainerState {
+  std::uint64_t steps = 0;  // taken
+  // Of each parameter, in the order of parameter_forms(): its values and the optimizer's running averages of
+  // its gradients and of their squares; empty where the optimizer keeps none.
+  std::vector<std::vector<float>> parameters;
+  std::vector<std::vector<float>> first_moments;
+  std::vector<std::vector<float>> second_moments;
+
+  bool operator==(const TrainerState&) const = default;
+};
+
 // Threads: one thread at a time; the trainer has its own workers.
 class Trainer {
  public:
@@ -76,6 +89,12 @@ class Trainer {
   // unavailable (no memory or no threads to be had), internal (the library that computes refused).
   static Result<std::unique_ptr<Trainer>> create(const Network& start, const TrainerOptions& options);
 
+  // Returns a trainer whose next steps are, bit for bit on the same kind of processor, those of the trainer
+  // that the state is of, when the options are the same but for the threads where they leave the chunks as
+  // they are. Errors: as create; invalid_input (a state that does not fit the architecture or the optimizer).
+  static Result<std::unique_ptr<Trainer>> resume(const Architecture& architecture, const TrainerState& state,
+                                                 const TrainerOptions& options);
+
   virtual ~Trainer() = default;
 
   // One step of the optimizer over one batch, with its learning rates multiplied by this factor.
@@ -83,6 +102,9 @@ class Trainer {
 
   // Returns the parameters as they are now.
   virtual Network network() const = 0;
+
+  // Returns what resume() goes on from.
+  virtual TrainerState state() const = 0;
 };
 
 }  // namespace espy::nn

@@ -34,9 +34,9 @@ std::unique_ptr<Trainer> make_trainer(const TrainerOptions& options) {
 }
 
 // Takes `steps` steps over samples that follow from the step and the index alone.
-StepResult train(Trainer& trainer, int batch_size, int steps) {
+StepResult train(Trainer& trainer, int batch_size, int steps, int first_step = 0) {
   StepResult result = {};
-  for (int step = 0; step < steps; ++step) {
+  for (int step = first_step; step < first_step + steps; ++step) {
     result = trainer.step([&](int index, std::span<float> input) {
       return draw_sample(static_cast<std::uint64_t>(step * batch_size + index), input);
     });
@@ -109,6 +109,90 @@ TEST(Trainer, repeats_a_run_to_the_bit) {
     for (std::size_t p = 0; p < a.parameters.size(); ++p)
       EXPECT_EQ(a.parameters[p].values, b.parameters[p].values);
   }
+}
+
+// Every kind of state: averages of batch norms, moments of both kinds, and of weights whose layout oneDNN
+// chooses.
+const Architecture kResidual = {
+    {1, 8, 8},
+    {Convolution{16, 3, 1, Bias::none}, BatchNorm{}, Relu{}, Convolution{16, 3, 1, Bias::none}, BatchNorm{},
+     Relu{}, Residual{3}, MeanMaxPool{}, Dense{4}}};
+
+void expect_resumed_to_the_bit(const Architecture& architecture, const TrainerOptions& options) {
+  constexpr int kSteps = 9;
+  constexpr int kBefore = 4;
+  const Network start = *initialize(architecture, HeNormal{}, 1);
+  const auto whole = *Trainer::create(start, options);
+  train(*whole, options.batch_size, kSteps);
+
+  const auto first = *Trainer::create(start, options);
+  train(*first, options.batch_size, kBefore);
+  const TrainerState state = first->state();
+  EXPECT_EQ(state.steps, std::uint64_t{kBefore});
+  const auto second = Trainer::resume(architecture, state, options);
+  ASSERT_TRUE(second) << second.error().message;
+  EXPECT_EQ((*second)->state(), state);
+  train(**second, options.batch_size, kSteps - kBefore, kBefore);
+  EXPECT_EQ((*second)->state(), whole->state());
+}
+
+TEST(Trainer, goes_on_from_its_state_to_the_bit) {
+  const Muon muon = {.learning_rate = 0.1F, .momentum = 0.6F, .newton_schulz_steps = 3, .others = {}};
+  for (const int threads : {1, 2}) {
+    const TrainerOptions plain = {.optimizer = GradientDescent{0.1F}, .batch_size = 12, .threads = threads};
+    expect_resumed_to_the_bit(kSmall, plain);
+    TrainerOptions adam = plain;
+    adam.optimizer = Adam{.learning_rate = 0.01F, .weight_decay = 0.1F};
+    expect_resumed_to_the_bit(kSmall, adam);
+    TrainerOptions with_muon = plain;
+    with_muon.optimizer = muon;
+    with_muon.chunk_size = 4;
+    expect_resumed_to_the_bit(kResidual, with_muon);
+    if (!multiplies_bf16()) continue;
+    with_muon.precision = Precision::bf16;
+    expect_resumed_to_the_bit(kResidual, with_muon);
+  }
+}
+
+TEST(Trainer, keeps_averages_only_where_the_optimizer_has_them) {
+  const auto plain = make_trainer({.optimizer = GradientDescent{0.1F}});
+  for (const auto& moments : plain->state().first_moments) EXPECT_TRUE(moments.empty());
+  const auto adam = make_trainer({.optimizer = Adam{}});
+  train(*adam, 32, 1);
+  const TrainerState state = adam->state();
+  ASSERT_EQ(state.parameters.size(), 6U);
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(state.first_moments[i].size(), state.parameters[i].size());
+    EXPECT_EQ(state.second_moments[i].size(), state.parameters[i].size());
+  }
+}
+
+void expect_not_resumed(const TrainerState& state, const std::string& message) {
+  const auto trainer = Trainer::resume(kSmall, state, {.optimizer = Adam{}});
+  ASSERT_FALSE(trainer);
+  EXPECT_EQ(trainer.error().code, ErrorCode::invalid_input);
+  EXPECT_EQ(trainer.error().message, message);
+}
+
+TEST(Trainer, refuses_a_state_that_does_not_fit) {
+  const TrainerState good = make_trainer({.optimizer = Adam{}})->state();
+  TrainerState bad = good;
+  bad.parameters.pop_back();
+  expect_not_resumed(bad, "network has 5 parameters, its architecture has 6");
+  bad = good;
+  bad.parameters.emplace_back();
+  expect_not_resumed(bad, "network has 7 parameters, its architecture has 6");
+  bad = good;
+  bad.parameters[1].push_back(0);
+  expect_not_resumed(bad, "parameter 1 has 9 values, its shape has 8");
+  bad = good;
+  bad.first_moments[1].clear();
+  expect_not_resumed(bad, "state has 0 first moments of parameter 1, must have 8");
+  bad = good;
+  bad.second_moments.pop_back();
+  expect_not_resumed(bad, "state has second moments of 5 parameters, the network has 6");
+  expect_not_resumed(make_trainer({.optimizer = GradientDescent{1}})->state(),
+                     "state has 0 first moments of parameter 0, must have 72");
 }
 
 TEST(Trainer, draws_other_units_with_another_seed) {
