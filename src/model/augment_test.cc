@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -78,6 +79,114 @@ TEST(Augment, mirrors_every_sample_in_every_other_epoch) {
     mirrored_first += first == augmented({}, sample, 0) ? 0 : 1;
   }
   EXPECT_NEAR(mirrored_first, 50, 20);
+}
+
+TEST(Augment, elastic_distortion_displaces_by_its_standard_deviation) {
+  // On a slope the value is the place, as long as nothing comes from outside.
+  image::Input slope;
+  for (std::size_t i = 0; i < slope.size(); ++i) slope[i] = static_cast<std::uint8_t>(i % kSide * 9);
+  std::vector<float> values(kSide * kSide);
+  double squares = 0;
+  double steps = 0;
+  int count = 0;
+  for (std::uint64_t sample = 0; sample < 500; ++sample) {
+    augment(slope, {.elastic = 1.4F}, 5, sample, 0, values);
+    const auto place = [&](std::size_t row, std::size_t column) {
+      return static_cast<double>(values[row * kSide + column]) * 255 / 9;
+    };
+    for (std::size_t row = 8; row < 20; row += 3) {
+      for (std::size_t column = 8; column < 20; column += 3) {
+        const double displacement = place(row, column) - static_cast<double>(column);
+        squares += displacement * displacement;
+        steps += std::pow(place(row, column + 1) - place(row, column) - 1, 2);
+        ++count;
+      }
+    }
+  }
+  EXPECT_NEAR(std::sqrt(squares / count), 1.4, 0.1);
+  // Fields smoothed by a Gaussian of sigma change by 1 / (sqrt(2) sigma) of it from one pixel to the next.
+  EXPECT_NEAR(std::sqrt(steps / count), 1.4 / std::sqrt(2) / 4, 0.05);
+}
+
+TEST(Augment, elastic_distortion_joins_a_warp) {
+  const Augmentation warp = {.rotation = 12, .translation = 2};
+  Augmentation both = warp;
+  both.elastic = 1;
+  EXPECT_NE(augmented(warp, 1, 1), augmented(both, 1, 1));
+  EXPECT_NEAR(sum(augmented(both, 1, 1)), 72, 72 * 0.35);
+}
+
+TEST(Augment, thickness_moves_the_edges_of_a_stroke) {
+  double thinnest = 72;
+  double thickest = 72;
+  for (std::uint64_t sample = 0; sample < 200; ++sample) {
+    const std::vector<float> values = augmented({.thickness = 0.8F}, sample, 0);
+    EXPECT_FLOAT_EQ(*std::ranges::max_element(values), 1);
+    EXPECT_GE(*std::ranges::min_element(values), 0);
+    thinnest = std::min(thinnest, sum(values));
+    thickest = std::max(thickest, sum(values));
+  }
+  // The block has 12 x 6 pixels, and both sides move; at the corners a little less.
+  EXPECT_NEAR(thickest, 13.6 * 7.6, 4);
+  EXPECT_NEAR(thinnest, 10.4 * 4.4, 4);
+}
+
+TEST(Augment, thickness_keeps_a_thin_stroke_as_bright) {
+  image::Input line{};
+  for (std::size_t row = 4; row < 24; ++row) line[row * kSide + 14] = 200;
+  std::vector<float> values(kSide * kSide);
+  for (std::uint64_t sample = 0; sample < 50; ++sample) {
+    augment(line, {.thickness = 0.9F}, 5, sample, 0, values);
+    EXPECT_NEAR(*std::ranges::max_element(values), 200.0F / 255, 1e-5);
+  }
+  augment(image::Input{}, {.thickness = 0.9F}, 5, 0, 0, values);
+  EXPECT_EQ(sum(values), 0);
+}
+
+TEST(Augment, blur_spreads_a_dot_by_its_standard_deviation) {
+  image::Input dot{};
+  dot[14 * kSide + 14] = 255;
+  std::vector<float> values(kSide * kSide);
+  double widest = 0;
+  for (std::uint64_t sample = 0; sample < 200; ++sample) {
+    augment(dot, {.blur = 0.7F}, 5, sample, 0, values);
+    double variance = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      variance += static_cast<double>(values[i]) * std::pow(static_cast<double>(i % kSide) - 14, 2);
+    }
+    EXPECT_NEAR(sum(values), 1, 1e-5);
+    widest = std::max(widest, std::sqrt(variance));
+  }
+  EXPECT_NEAR(widest, 0.7, 0.03);
+}
+
+TEST(Augment, erases_a_box_of_some_pictures) {
+  image::Input white;
+  white.fill(255);
+  std::vector<float> values(kSide * kSide);
+  int erased = 0;
+  for (std::uint64_t sample = 0; sample < 400; ++sample) {
+    augment(white, {.erasing = 0.25F}, 5, sample, 0, values);
+    if (sum(values) == kSide * kSide) continue;
+    ++erased;
+    std::size_t left = kSide;
+    std::size_t right = 0;
+    std::size_t top = kSide;
+    std::size_t bottom = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (values[i] != 0) continue;
+      left = std::min(left, i % kSide);
+      right = std::max(right, i % kSide + 1);
+      top = std::min(top, i / kSide);
+      bottom = std::max(bottom, i / kSide + 1);
+    }
+    for (const std::size_t side : {right - left, bottom - top}) {
+      EXPECT_GE(side, 4U);
+      EXPECT_LE(side, 8U);
+    }
+    EXPECT_EQ(sum(values), static_cast<double>(kSide * kSide - (right - left) * (bottom - top)));
+  }
+  EXPECT_NEAR(erased, 100, 30);
 }
 
 }  // namespace
