@@ -39,6 +39,10 @@ bool starts_flat(const Architecture& architecture) {
   return layer != architecture.layers.end() && std::holds_alternative<Flatten>(*layer);
 }
 
+bool ends_dense(const Architecture& architecture) {
+  return !architecture.layers.empty() && std::holds_alternative<Dense>(architecture.layers.back());
+}
+
 memory::dims input_sizes(const Architecture& architecture, int samples) {
   const Shape& shape = architecture.input;
   if (starts_flat(architecture)) return {samples, static_cast<memory::dim>(element_count(shape))};
@@ -363,6 +367,10 @@ class GraphBuilder {
       if (built_.size() > built) input_indices_.push_back(input);
     }
     graph_.logits_ = in_layout(graph_.forward_, activation_, row_major(sizes_of(activation_)));
+    if (purpose_ == Purpose::inference && ends_dense(architecture_)) {
+      const memory& features = activations_[architecture_.layers.size() - 1];
+      graph_.features_ = in_layout(graph_.forward_, features, row_major(sizes_of(features)));
+    }
     if (purpose_ == Purpose::training) build_backward();
     share_scratch();
   }

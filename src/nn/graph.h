@@ -53,6 +53,10 @@ class Graph {
 
   // [samples, classes]
   std::span<const float> logits() const { return floats(logits_); }
+  // What the last layer reads when that is Dense, [samples, K]; for inference only, otherwise nothing.
+  std::span<const float> features() const {
+    return features_ ? std::span<const float>(floats(features_)) : std::span<const float>();
+  }
   std::span<float> logits_gradient() const { return floats(logits_gradient_); }
 
   // In the layout of the parameter's master. For the mean and the variance of a batch norm not a gradient but
@@ -101,6 +105,7 @@ class Graph {
   dnnl::stream stream_;
   dnnl::memory own_input_;
   dnnl::memory input_;  // where the operations read
+  dnnl::memory features_;
   dnnl::memory logits_;
   dnnl::memory logits_gradient_;
   std::vector<dnnl::memory> gradients_;

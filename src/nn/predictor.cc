@@ -35,12 +35,14 @@ class GraphPredictor final : public Predictor {
     // What can fail fails here: the other sizes differ in nothing but their size.
     const ComputeMode mode;
     classes_ = graph(0).logits().size();
+    feature_count_ = graph(0).features().size();
   }
 
   std::span<const float> logits(std::span<const float> inputs, int count) override {
     assert(count >= 1 && inputs.size() == static_cast<std::size_t>(count) * sample_size_);
     const ComputeMode mode;
     logits_.resize(static_cast<std::size_t>(count) * classes_);
+    features_.resize(static_cast<std::size_t>(count) * feature_count_);
     std::size_t done = 0;
     while (done < static_cast<std::size_t>(count)) {
       const std::size_t left = static_cast<std::size_t>(count) - done;
@@ -56,10 +58,14 @@ class GraphPredictor final : public Predictor {
       chosen.forward({});
       std::copy_n(chosen.logits().begin(), now * classes_,
                   logits_.begin() + static_cast<std::ptrdiff_t>(done * classes_));
+      std::copy_n(chosen.features().begin(), now * feature_count_,
+                  features_.begin() + static_cast<std::ptrdiff_t>(done * feature_count_));
       done += now;
     }
     return logits_;
   }
+
+  std::span<const float> features() const override { return features_; }
 
  private:
   Graph& graph(std::size_t index) {
@@ -71,9 +77,11 @@ class GraphPredictor final : public Predictor {
   const Architecture architecture_;
   const std::size_t sample_size_;
   std::size_t classes_ = 0;
+  std::size_t feature_count_ = 0;
   Parameters parameters_;
   std::array<std::optional<Graph>, kSizes.size()> graphs_;
   std::vector<float> logits_;
+  std::vector<float> features_;
 };
 
 }  // namespace

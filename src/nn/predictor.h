@@ -1,4 +1,4 @@
-// Inference: inputs to logits.
+// Inference: inputs to logits and features.
 #pragma once
 
 #include <memory>
@@ -22,6 +22,10 @@ class Predictor {
   // `inputs` is [count, C, H, W] flat. Memory is planned once for each of a few batch sizes, at its first
   // use.
   virtual std::span<const float> logits(std::span<const float> inputs, int count) = 0;
+
+  // Returns what the last layer read when these logits were computed, [count, K], valid until the next call;
+  // nothing before the first, and nothing when the last layer is not Dense.
+  virtual std::span<const float> features() const = 0;
 };
 
 }  // namespace espy::nn

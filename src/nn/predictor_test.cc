@@ -90,6 +90,54 @@ TEST(Predictor, answers_any_count_alike) {
                       {1, 3, 64, 200, 17});
 }
 
+// Returns the logits that the last layer, which is Dense, makes of these features.
+std::vector<double> last_layer(const Network& network, std::span<const float> features) {
+  const Tensor& weights = network.parameters[network.parameters.size() - 2];
+  const Tensor& bias = network.parameters.back();
+  std::vector<double> logits(bias.values.begin(), bias.values.end());
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    for (std::size_t k = 0; k < features.size(); ++k) {
+      logits[i] +=
+          static_cast<double>(weights.values[i * features.size() + k]) * static_cast<double>(features[k]);
+    }
+  }
+  return logits;
+}
+
+TEST(Predictor, features_are_what_the_last_layer_reads) {
+  const std::vector<Architecture> architectures = {
+      {{1, 6, 5}, {Flatten{}, Dense{7}}},
+      {{1, 6, 5}, {Flatten{}, Dense{20}, Relu{}, Dropout{0.5F}, Dense{7}}},
+      {{1, 9, 8}, {Convolution{16, 3}, Relu{}, MaxPool{}, Flatten{}, Dense{7}}},
+      {{1, 9, 8}, {Convolution{20, 3}, Relu{}, MeanMaxPool{}, Dense{7}}}};
+  for (const Architecture& architecture : architectures) {
+    SCOPED_TRACE(to_string(architecture));
+    const Network network = *initialize(architecture, TruncatedNormal{0.2F, 0.1F}, 9);
+    const auto predictor = Predictor::create(network);
+    ASSERT_TRUE(predictor);
+    EXPECT_TRUE((*predictor)->features().empty());
+    for (const int count : {1, 3, 70}) {
+      const auto samples = static_cast<std::size_t>(count);
+      const std::vector<float> inputs = draw(samples * element_count(architecture.input));
+      const std::span<const float> logits = (*predictor)->logits(inputs, count);
+      const std::span<const float> features = (*predictor)->features();
+      const std::size_t size = features.size() / samples;
+      ASSERT_EQ(size, network.parameters[network.parameters.size() - 2].shape[1]);
+      for (std::size_t i = 0; i < samples; ++i) {
+        const std::vector<double> expected = last_layer(network, features.subspan(i * size, size));
+        for (std::size_t k = 0; k < 7; ++k) ASSERT_NEAR(logits[i * 7 + k], expected[k], 1e-5);
+      }
+    }
+  }
+}
+
+TEST(Predictor, has_no_features_when_the_last_layer_is_not_dense) {
+  const auto predictor = Predictor::create(*initialize({{2, 3, 3}, {MeanMaxPool{}}}, GlorotUniform{}, 1));
+  ASSERT_TRUE(predictor);
+  (*predictor)->logits(draw(18), 1);
+  EXPECT_TRUE((*predictor)->features().empty());
+}
+
 TEST(Predictor, leaves_no_trace_of_an_earlier_call) {
   const Network network = *initialize({{1, 4, 4}, {Relu{}, Flatten{}, Dense{3}}}, GlorotUniform{}, 1);
   auto predictor = Predictor::create(network);
