@@ -81,7 +81,7 @@ void Crew::work_on(std::uint64_t ticket, std::size_t first_share) {
     std::uint64_t task = next.load(std::memory_order_relaxed);
     while (task >> kTaskBits == end >> kTaskBits && task < end) {
       if (!next.compare_exchange_weak(task, task + 1, std::memory_order_acquire)) continue;
-      phase.work(static_cast<int>(task & kTaskMask));
+      phase.work(static_cast<int>(task & kTaskMask), static_cast<int>(first_share));
       if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) begin(phase_of(ticket) + 1);
       task = next.load(std::memory_order_relaxed);
     }

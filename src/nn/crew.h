@@ -13,10 +13,10 @@ namespace espy::nn {
 // Threads: run() from one thread at a time.
 class Crew {
  public:
-  // Tasks 0 to `tasks` - 1, in any order and on any thread; none throws.
+  // Tasks 0 to `tasks` - 1, in any order and on any thread; none throws. `thread` counts the crew's from 0.
   struct Phase {
     int tasks;
-    std::function<void(int task)> work;
+    std::function<void(int task, int thread)> work;
   };
 
   // Starts `threads` - 1 threads; the caller of run() is the last of the crew.

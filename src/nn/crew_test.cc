@@ -13,9 +13,9 @@ TEST(Crew, does_every_task_once_and_no_phase_before_the_last_is_done) {
     std::vector<std::atomic<int>> first(7);
     std::vector<std::atomic<int>> second(3);
     std::atomic<int> too_early = 0;
-    Crew crew(threads, {{7, [&](int task) { ++first[static_cast<std::size_t>(task)]; }},
-                        {0, [&](int) { ADD_FAILURE() << "there is no task in this phase"; }},
-                        {3, [&](int task) {
+    Crew crew(threads, {{7, [&](int task, int) { ++first[static_cast<std::size_t>(task)]; }},
+                        {0, [&](int, int) { ADD_FAILURE() << "there is no task in this phase"; }},
+                        {3, [&](int task, int) {
                            const int round = ++second[static_cast<std::size_t>(task)];
                            for (const auto& count : first) too_early += count.load() != round ? 1 : 0;
                          }}});
@@ -31,8 +31,8 @@ TEST(Crew, does_every_task_once_and_no_phase_before_the_last_is_done) {
 TEST(Crew, shows_each_phase_what_the_one_before_it_wrote) {
   std::vector<int> values(64, 0);
   std::vector<int> sums(8, 0);
-  Crew crew(3, {{64, [&](int task) { values[static_cast<std::size_t>(task)] += task; }},
-                {8, [&](int task) {
+  Crew crew(3, {{64, [&](int task, int) { values[static_cast<std::size_t>(task)] += task; }},
+                {8, [&](int task, int) {
                    for (std::size_t i = 0; i < 8; ++i) {
                      sums[static_cast<std::size_t>(task)] += values[static_cast<std::size_t>(task) * 8 + i];
                    }
@@ -45,7 +45,7 @@ TEST(Crew, shows_each_phase_what_the_one_before_it_wrote) {
 
 TEST(Crew, is_taken_down_while_its_threads_sleep_or_were_never_used) {
   for (int round = 0; round < 100; ++round) {
-    const Crew crew(4, {{1, [](int) {}}});
+    const Crew crew(4, {{1, [](int, int) {}}});
   }
 }
 

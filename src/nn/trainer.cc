@@ -74,22 +74,32 @@ class ChunkTrainer final : public Trainer {
     // weights. The last may hold fewer; the rest of it stays zero and adds nothing to a gradient.
     const int chunk_size = chunk_size_of(options);
     const int chunk_count = divide_up(options.batch_size, chunk_size);
+    // As few graphs as can be used at once, so that as much of them as possible stays in the caches.
+    const int graph_count = std::min(options.threads, chunk_count);
+    for (int i = 0; i < graph_count; ++i) {
+      graphs_.emplace_back(architecture_, chunk_size, Purpose::training, options.precision, parameters_);
+    }
     for (int i = 0; i < chunk_count; ++i) {
       const int first = i * chunk_size;
-      chunks_.push_back({Graph(architecture_, chunk_size, Purpose::training, options.precision, parameters_),
-                         first, std::min(chunk_size, options.batch_size - first), 0, 0});
-      chunks_.back().labels.resize(static_cast<std::size_t>(chunk_size));
+      Chunk chunk{first, std::min(chunk_size, options.batch_size - first), 0, 0};
+      chunk.labels.resize(static_cast<std::size_t>(chunk_size));
+      if (chunk_count > graph_count) {
+        for (int k = 0; k < parameters_.count(); ++k) {
+          chunk.gradients.emplace_back(graphs_.front().gradient(k).size());
+        }
+      }
+      chunks_.push_back(std::move(chunk));
     }
     const std::vector<ParameterForm> forms = *parameter_forms(architecture_);
     for (int i = 0; i < parameters_.count(); ++i) plan_update(i, forms[static_cast<std::size_t>(i)]);
     std::vector<Crew::Phase> phases;
-    phases.push_back({chunk_count, [this](int chunk) { compute(chunks_[static_cast<std::size_t>(chunk)]); }});
+    phases.push_back({chunk_count, [this](int chunk, int thread) { compute(chunk, thread); }});
     phases.push_back({static_cast<int>(blocks_.size()),
-                      [this](int block) { update(blocks_[static_cast<std::size_t>(block)]); }});
+                      [this](int block, int) { update(blocks_[static_cast<std::size_t>(block)]); }});
     phases.push_back({static_cast<int>(matrices_.size()),
-                      [this](int matrix) { update(matrices_[static_cast<std::size_t>(matrix)]); }});
-    phases.push_back({parameters_.copy_count(), [this](int copy) { parameters_.refresh(copy); }});
-    crew_.emplace(std::min(options.threads, chunk_count), std::move(phases));
+                      [this](int matrix, int) { update(matrices_[static_cast<std::size_t>(matrix)]); }});
+    phases.push_back({parameters_.copy_count(), [this](int copy, int) { parameters_.refresh(copy); }});
+    crew_.emplace(graph_count, std::move(phases));
   }
 
   StepResult step(const LoadSample& load_sample, float learning_rate_factor) override {
@@ -132,12 +142,14 @@ class ChunkTrainer final : public Trainer {
 
  private:
   struct Chunk {
-    Graph graph;
     int first;  // index in the batch
     int count;
     double loss;
     int correct;
     std::vector<int> labels = {};
+    // Of each parameter; empty when there are as many graphs as chunks, and so each chunk's gradients stay in
+    // its own.
+    std::vector<std::vector<float>> gradients = {};
   };
 
   // What becomes of a part of one parameter once its gradients are added.
@@ -221,8 +233,8 @@ class ChunkTrainer final : public Trainer {
     for (std::size_t first = 0; first < weights.size(); first += kBlock) {
       const std::size_t count = std::min(kBlock, weights.size() - first);
       Block block{.update = update, .weights = weights.subspan(first, count)};
-      for (const Chunk& chunk : chunks_) {
-        block.gradients.push_back(chunk.graph.gradient(parameter).subspan(first, count));
+      for (std::size_t i = 0; i < chunks_.size(); ++i) {
+        block.gradients.push_back(gradient_of(i, parameter).subspan(first, count));
       }
       if (!first_moment.empty()) block.first_moment = std::span(first_moment).subspan(first, count);
       if (!second_moment.empty()) block.second_moment = std::span(second_moment).subspan(first, count);
@@ -236,7 +248,7 @@ class ChunkTrainer final : public Trainer {
         {}};
     const dnnl::memory::desc layout = parameters_.master(parameter).get_desc();
     matrix.direction = dnnl::memory(row_major(layout.dims()), cpu(), matrix.row_major.data());
-    matrix.gradient = dnnl::memory(layout, cpu(), chunks_.front().graph.gradient(parameter).data());
+    matrix.gradient = dnnl::memory(layout, cpu(), gradient_of(0, parameter).data());
     matrix.to_rows = dnnl::reorder(matrix.gradient, matrix.direction);
     matrix.from_rows = dnnl::reorder(matrix.direction, matrix.gradient);
     matrices_.push_back(std::move(matrix));
@@ -255,17 +267,26 @@ class ChunkTrainer final : public Trainer {
                   learning_rate * adam.weight_decay};
   }
 
-  void compute(Chunk& chunk) {
+  // Where the gradient of a chunk's samples by a parameter is kept.
+  std::span<float> gradient_of(std::size_t chunk, int parameter) {
+    if (chunks_[chunk].gradients.empty()) return graphs_[chunk].gradient(parameter);
+    return chunks_[chunk].gradients[static_cast<std::size_t>(parameter)];
+  }
+
+  void compute(int index, int thread) {
+    Chunk& chunk = chunks_[static_cast<std::size_t>(index)];
+    Graph& graph = graphs_[static_cast<std::size_t>(chunk.gradients.empty() ? index : thread)];
     const auto count = static_cast<std::size_t>(chunk.count);
-    const std::span<float> input = chunk.graph.input();
+    const std::span<float> input = graph.input();
     for (std::size_t i = 0; i < count; ++i) {
       chunk.labels[i] =
           (*load_sample_)(chunk.first + static_cast<int>(i), input.subspan(i * sample_size_, sample_size_));
     }
-    chunk.graph.forward({options_.seed, step_, chunk.first});
-    const std::span<const float> logits = chunk.graph.logits();
-    const std::span<float> gradient = chunk.graph.logits_gradient();
-    const std::size_t classes = logits.size() / static_cast<std::size_t>(chunk.graph.samples());
+    std::ranges::fill(input.subspan(count * sample_size_), 0.0F);
+    graph.forward({options_.seed, step_, chunk.first});
+    const std::span<const float> logits = graph.logits();
+    const std::span<float> gradient = graph.logits_gradient();
+    const std::size_t classes = logits.size() / static_cast<std::size_t>(graph.samples());
     const float scale = 1 / static_cast<float>(options_.batch_size);
     chunk.loss = 0;
     chunk.correct = 0;
@@ -276,7 +297,11 @@ class ChunkTrainer final : public Trainer {
       chunk.loss += sample.loss;
       chunk.correct += sample.correct ? 1 : 0;
     }
-    chunk.graph.backward();
+    std::ranges::fill(gradient.subspan(count * classes), 0.0F);
+    graph.backward();
+    for (std::size_t i = 0; i < chunk.gradients.size(); ++i) {
+      std::ranges::copy(graph.gradient(static_cast<int>(i)), chunk.gradients[i].begin());
+    }
   }
 
   void update(const Block& block) {
@@ -313,6 +338,7 @@ class ChunkTrainer final : public Trainer {
   const TrainerOptions options_;
   const std::size_t sample_size_;
   Parameters parameters_;
+  std::vector<Graph> graphs_;
   std::vector<Chunk> chunks_;
   std::vector<Block> blocks_;
   std::vector<Matrix> matrices_;
