@@ -7,329 +7,14 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "nn/multiversion.h"
 
 namespace espy::nn {
 namespace {
-
-// A vector of `kWidth` channels of one pixel. GCC and Clang compile its arithmetic to the widest registers of
-// each version; nothing of it crosses a function that is not inlined.
-template <int kWidth>
-struct VectorOf;
-template <>
-struct VectorOf<16> {
-  using Float = float __attribute__((vector_size(64)));
-  using Bits = std::uint32_t __attribute__((vector_size(64)));
-  using Half = std::uint16_t __attribute__((vector_size(32)));
-};
-template <>
-struct VectorOf<8> {
-  using Float = float __attribute__((vector_size(32)));
-  using Bits = std::uint32_t __attribute__((vector_size(32)));
-  using Half = std::uint16_t __attribute__((vector_size(16)));
-};
-template <>
-struct VectorOf<1> {
-  using Float = float;
-  using Bits = std::uint32_t;
-  using Half = std::uint16_t;
-};
-
-// A lambda that is not inlined would be compiled for the oldest machine alone.
-#define ESPY_INLINED __attribute__((always_inline))
-
-template <typename To, typename From>
-[[gnu::always_inline]] inline To same_bits(const From& from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof to);
-  return to;
-}
-
-template <typename To, typename From>
-[[gnu::always_inline]] inline To convert(const From& from) {
-  if constexpr (std::is_arithmetic_v<From>) {
-    return static_cast<To>(from);
-  } else {
-    return __builtin_convertvector(from, To);
-  }
-}
-
-template <int kWidth, typename Value>
-[[gnu::always_inline]] inline typename VectorOf<kWidth>::Float load(const Value* from) {
-  using Vector = VectorOf<kWidth>;
-  if constexpr (std::is_same_v<Value, float>) {
-    typename Vector::Float result;
-    std::memcpy(&result, from, sizeof result);
-    return result;
-  } else {
-    typename Vector::Half half;
-    std::memcpy(&half, from, sizeof half);
-    return same_bits<typename Vector::Float>(convert<typename Vector::Bits>(half) << 16);
-  }
-}
-
-// To bfloat16 it rounds to the nearest, ties to even: adds half of the last place that is kept, less one unit
-// when that place is even.
-template <int kWidth, typename Value>
-[[gnu::always_inline]] inline void store(const typename VectorOf<kWidth>::Float& value, Value* to) {
-  using Vector = VectorOf<kWidth>;
-  if constexpr (std::is_same_v<Value, float>) {
-    std::memcpy(to, &value, sizeof value);
-  } else {
-    auto bits = same_bits<typename Vector::Bits>(value);
-    bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    const auto half = convert<typename Vector::Half>(bits);
-    std::memcpy(to, &half, sizeof half);
-  }
-}
-
-// The part of Activations that holds `kWidth` channels, from a multiple of it on, of one sample.
-template <int kWidth, typename Value>
-struct Plane {
-  Value* values;
-  std::size_t pixel_stride;
-  std::size_t row_stride;
-
-  [[gnu::always_inline]] Plane(const Activations& all, std::size_t sample, std::size_t channel)
-      : values(static_cast<Value*>(all.values) + sample * all.sample_stride +
-               channel / all.inner * all.block_stride + channel % all.inner),
-        pixel_stride(all.inner),
-        row_stride(all.pitch * all.inner) {}
-
-  [[gnu::always_inline]] typename VectorOf<kWidth>::Float get(std::size_t row, std::size_t column) const {
-    return load<kWidth>(values + row * row_stride + column * pixel_stride);
-  }
-  [[gnu::always_inline]] void set(std::size_t row, std::size_t column,
-                                  const typename VectorOf<kWidth>::Float& value) const {
-    store<kWidth>(value, values + row * row_stride + column * pixel_stride);
-  }
-};
-
-template <typename Work>
-[[gnu::always_inline]] inline void for_each_pixel(const Activations& sizes, const Work& work) {
-  for (std::size_t row = 0; row < sizes.height; ++row) {
-    for (std::size_t column = 0; column < sizes.width; ++column) work(row, column);
-  }
-}
-
-template <int kWidth>
-[[gnu::always_inline]] inline typename VectorOf<kWidth>::Float greater(
-    const typename VectorOf<kWidth>::Float& a, const typename VectorOf<kWidth>::Float& b) {
-  return a > b ? a : b;
-}
-
-template <int kWidth>
-[[gnu::always_inline]] inline void add_to(std::vector<double>& sums, std::size_t channel,
-                                          const typename VectorOf<kWidth>::Float& addend) {
-  std::array<float, kWidth> values = {};
-  std::memcpy(values.data(), &addend, sizeof addend);
-  for (std::size_t i = 0; i < kWidth; ++i) sums[channel + i] += static_cast<double>(values[i]);
-}
-
-template <int kWidth, typename Value>
-[[gnu::always_inline]] inline void sum_channels_of(const Activations& z, ChannelSums& sums) {
-  using Float = typename VectorOf<kWidth>::Float;
-  for (std::size_t sample = 0; sample < z.samples; ++sample) {
-    for (std::size_t channel = 0; channel < z.channels; channel += kWidth) {
-      const Plane<kWidth, const Value> plane(z, sample, channel);
-      Float first = {};
-      Float second = {};
-      for_each_pixel(z, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        const Float value = plane.get(row, column);
-        first += value;
-        second += value * value;
-      });
-      add_to<kWidth>(sums.first, channel, first);
-      add_to<kWidth>(sums.second, channel, second);
-    }
-  }
-}
-
-// The value before the pool.
-template <int kWidth, bool kRelu, bool kSkip, typename Z, typename Y>
-struct BeforePool {
-  using Float = typename VectorOf<kWidth>::Float;
-  Plane<kWidth, const Z> z;
-  Plane<kWidth, const Y> skip;  // z's own place when nothing is added
-  Float factor;
-  Float offset;
-
-  [[gnu::always_inline]] Float at(std::size_t row, std::size_t column) const {
-    const Float zero = {};
-    Float value = z.get(row, column) * factor + offset;
-    if constexpr (kRelu) value = greater<kWidth>(value, zero);
-    if constexpr (kSkip) value += skip.get(row, column);
-    return value;
-  }
-};
-
-template <int kWidth, bool kRelu, bool kSkip, bool kPool, typename Z, typename Y>
-[[gnu::always_inline]] inline void normalize_of(const Activations& z, std::span<const float> factors,
-                                                std::span<const float> offsets, const Activations& skip,
-                                                const Activations& y) {
-  for (std::size_t sample = 0; sample < z.samples; ++sample) {
-    for (std::size_t channel = 0; channel < z.channels; channel += kWidth) {
-      const BeforePool<kWidth, kRelu, kSkip, Z, Y> before{
-          Plane<kWidth, const Z>(z, sample, channel), Plane<kWidth, const Y>(skip, sample, channel),
-          load<kWidth>(factors.data() + channel), load<kWidth>(offsets.data() + channel)};
-      const Plane<kWidth, Y> to(y, sample, channel);
-      for_each_pixel(y, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        if constexpr (kPool) {
-          const std::size_t top = 2 * row;
-          const std::size_t left = 2 * column;
-          to.set(row, column,
-                 greater<kWidth>(greater<kWidth>(before.at(top, left), before.at(top, left + 1)),
-                                 greater<kWidth>(before.at(top + 1, left), before.at(top + 1, left + 1))));
-        } else {
-          to.set(row, column, before.at(row, column));
-        }
-      });
-    }
-  }
-}
-
-template <int kWidth, bool kRelu, bool kSkip, bool kPool, typename Z, typename Y>
-[[gnu::always_inline]] inline void sum_gradient_of(const Activations& z, std::span<const float> factors,
-                                                   std::span<const float> offsets, const Activations& skip,
-                                                   const Activations& gradient, const Activations& unpooled,
-                                                   ChannelSums& sums) {
-  using Float = typename VectorOf<kWidth>::Float;
-  const Float zero = {};
-  for (std::size_t sample = 0; sample < z.samples; ++sample) {
-    for (std::size_t channel = 0; channel < z.channels; channel += kWidth) {
-      const BeforePool<kWidth, kRelu, kSkip, Z, Y> before{
-          Plane<kWidth, const Z>(z, sample, channel), Plane<kWidth, const Y>(skip, sample, channel),
-          load<kWidth>(factors.data() + channel), load<kWidth>(offsets.data() + channel)};
-      const Plane<kWidth, const Y> from(gradient, sample, channel);
-      const Plane<kWidth, Y> to(unpooled, sample, channel);
-      Float first = {};
-      Float second = {};
-      const auto count = [&](std::size_t row, std::size_t column, const Float& passed) ESPY_INLINED {
-        const Float value = before.z.get(row, column);
-        const Float d = !kRelu ? passed : value * before.factor + before.offset > zero ? passed : zero;
-        first += d;
-        second += d * value;
-      };
-      for_each_pixel(gradient, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        const Float whole = from.get(row, column);
-        if constexpr (kPool) {
-          const std::size_t top = 2 * row;
-          const std::size_t left = 2 * column;
-          const Float a = before.at(top, left);
-          const Float b = before.at(top, left + 1);
-          const Float c = before.at(top + 1, left);
-          const Float d = before.at(top + 1, left + 1);
-          const Float passed_above = greater<kWidth>(a, b) >= greater<kWidth>(c, d) ? whole : zero;
-          const Float passed_below = whole - passed_above;
-          const Float to_a = a >= b ? passed_above : zero;
-          const Float to_c = c >= d ? passed_below : zero;
-          const Float to_b = passed_above - to_a;
-          const Float to_d = passed_below - to_c;
-          to.set(top, left, to_a);
-          to.set(top, left + 1, to_b);
-          to.set(top + 1, left, to_c);
-          to.set(top + 1, left + 1, to_d);
-          count(top, left, to_a);
-          count(top, left + 1, to_b);
-          count(top + 1, left, to_c);
-          count(top + 1, left + 1, to_d);
-        } else {
-          count(row, column, whole);
-        }
-      });
-      add_to<kWidth>(sums.first, channel, first);
-      add_to<kWidth>(sums.second, channel, second);
-    }
-  }
-}
-
-template <int kWidth, bool kRelu, typename Z, typename Y>
-[[gnu::always_inline]] inline void finish_gradient_of(std::span<const float> factors,
-                                                      std::span<const float> offsets,
-                                                      const GradientLine& line, const Activations& unpooled,
-                                                      const Activations& z) {
-  using Float = typename VectorOf<kWidth>::Float;
-  const Float zero = {};
-  for (std::size_t sample = 0; sample < z.samples; ++sample) {
-    for (std::size_t channel = 0; channel < z.channels; channel += kWidth) {
-      const Plane<kWidth, const Y> from(unpooled, sample, channel);
-      const Plane<kWidth, Z> plane(z, sample, channel);
-      const auto factor = load<kWidth>(factors.data() + channel);
-      const auto offset = load<kWidth>(offsets.data() + channel);
-      const auto d_factor = load<kWidth>(line.d_factors.data() + channel);
-      const auto z_factor = load<kWidth>(line.z_factors.data() + channel);
-      const auto constant = load<kWidth>(line.constants.data() + channel);
-      for_each_pixel(z, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        const Float value = plane.get(row, column);
-        Float d = from.get(row, column);
-        if constexpr (kRelu) d = value * factor + offset > zero ? d : zero;
-        plane.set(row, column, d_factor * d + z_factor * value + constant);
-      });
-    }
-  }
-}
-
-template <int kWidth, typename Value>
-[[gnu::always_inline]] inline void add_of(const Activations& addend, const Activations& sum) {
-  for (std::size_t sample = 0; sample < sum.samples; ++sample) {
-    for (std::size_t channel = 0; channel < sum.channels; channel += kWidth) {
-      const Plane<kWidth, const Value> from(addend, sample, channel);
-      const Plane<kWidth, Value> to(sum, sample, channel);
-      for_each_pixel(sum, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        to.set(row, column, to.get(row, column) + from.get(row, column));
-      });
-    }
-  }
-}
-
-template <int kWidth, typename Value>
-[[gnu::always_inline]] inline void mean_max_pool_of(const Activations& input, std::span<float> output) {
-  using Float = typename VectorOf<kWidth>::Float;
-  const auto pixels = static_cast<float>(input.height * input.width);
-  for (std::size_t sample = 0; sample < input.samples; ++sample) {
-    float* means = output.data() + sample * 2 * input.channels;
-    for (std::size_t channel = 0; channel < input.channels; channel += kWidth) {
-      const Plane<kWidth, const Value> from(input, sample, channel);
-      Float sum = {};
-      Float greatest = from.get(0, 0);
-      for_each_pixel(input, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        const Float value = from.get(row, column);
-        sum += value;
-        greatest = greater<kWidth>(greatest, value);
-      });
-      store<kWidth>(sum / pixels, means + channel);
-      store<kWidth>(greatest, means + input.channels + channel);
-    }
-  }
-}
-
-template <int kWidth, typename Value>
-[[gnu::always_inline]] inline void mean_max_pool_backward_of(const Activations& input,
-                                                             std::span<const float> gradient,
-                                                             const Activations& input_gradient) {
-  using Float = typename VectorOf<kWidth>::Float;
-  const Float zero = {};
-  const auto pixels = static_cast<float>(input.height * input.width);
-  for (std::size_t sample = 0; sample < input.samples; ++sample) {
-    const float* means = gradient.data() + sample * 2 * input.channels;
-    for (std::size_t channel = 0; channel < input.channels; channel += kWidth) {
-      const Plane<kWidth, const Value> from(input, sample, channel);
-      const Plane<kWidth, Value> to(input_gradient, sample, channel);
-      const Float share = load<kWidth>(means + channel) / pixels;
-      Float greatest = from.get(0, 0);
-      for_each_pixel(input, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        greatest = greater<kWidth>(greatest, from.get(row, column));
-      });
-      Float left = load<kWidth>(means + input.channels + channel);  // until the first of the greatest is met
-      for_each_pixel(input, [&](std::size_t row, std::size_t column) ESPY_INLINED {
-        const Float here = from.get(row, column) >= greatest ? left : zero;
-        left -= here;
-        to.set(row, column, share + here);
-      });
-    }
-  }
-}
 
 // How many channels lie side by side wherever a vector of them may begin: 16, 8 or 1.
 int width_of(const Activations& activations) {
@@ -339,133 +24,90 @@ int width_of(const Activations& activations) {
   return 1;
 }
 
-// The properties of a call, turned into the template arguments of its loops.
+}  // namespace
+}  // namespace espy::nn
 
-template <typename Work>
-[[gnu::always_inline]] inline void with_width(int width, const Work& work) {
-  switch (width) {
-    case 16:
-      return work(std::integral_constant<int, 16>{});
-    case 8:
-      return work(std::integral_constant<int, 8>{});
-    default:
-      return work(std::integral_constant<int, 1>{});
-  }
+#define ESPY_KERNELS portable
+#define ESPY_KERNEL ESPY_MULTIVERSION
+#define ESPY_KERNEL_PART __attribute__((always_inline))
+#include "nn/normalize_kernels.h"
+#undef ESPY_KERNELS
+#undef ESPY_KERNEL
+#undef ESPY_KERNEL_PART
+
+#if defined(__x86_64__)
+#define ESPY_TARGET "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma"
+#define ESPY_KERNELS avx512_bf16
+#define ESPY_KERNEL __attribute__((target(ESPY_TARGET)))
+#define ESPY_KERNEL_PART __attribute__((target(ESPY_TARGET), always_inline))
+#define ESPY_AVX512_BF16
+#include "nn/normalize_kernels.h"
+#else
+namespace espy::nn {
+namespace avx512_bf16 = portable;
 }
+#endif
 
-template <typename Work>
-[[gnu::always_inline]] inline void with_flag(bool flag, const Work& work) {
-  if (flag) {
-    work(std::true_type{});
-  } else {
-    work(std::false_type{});
-  }
-}
+namespace espy::nn {
+namespace {
 
-// Calls work(width, a value of the activations' type).
-template <typename Work>
-[[gnu::always_inline]] inline void with_type(const Activations& activations, const Work& work) {
-  with_width(width_of(activations), [&](auto width) ESPY_INLINED {
-    if (activations.element == Element::f32) {
-      work(width, float{});
-    } else {
-      work(width, std::uint16_t{});
-    }
-  });
-}
-
-// Calls work(width, a value of z's type, one of y's).
-template <typename Work>
-[[gnu::always_inline]] inline void with_types(const Activations& z, const Activations& y, const Work& work) {
-  with_width(std::min(width_of(z), width_of(y)), [&](auto width) ESPY_INLINED {
-    if (y.element == Element::f32) {
-      // A convolution that computes in bfloat16 is followed by nothing that does not.
-      assert(z.element == Element::f32);
-      work(width, float{}, float{});
-    } else if (z.element == Element::f32) {
-      work(width, float{}, std::uint16_t{});
-    } else {
-      work(width, std::uint16_t{}, std::uint16_t{});
-    }
-  });
-}
-
-// Calls work(relu?, skip?, pool?).
-template <typename Work>
-[[gnu::always_inline]] inline void with_steps(const NormalizeSteps& steps, const Activations* skip,
-                                              const Work& work) {
-  with_flag(steps.relu == WithRelu::yes, [&](auto relu) ESPY_INLINED {
-    with_flag(skip != nullptr, [&](auto skips) ESPY_INLINED {
-      with_flag(steps.pool == WithPool::yes, [&](auto pool) ESPY_INLINED { work(relu, skips, pool); });
-    });
-  });
+// Returns whether the instructions for bfloat16 serve activations like these, and are there.
+bool suits_avx512_bf16(const Activations& activations) {
+#if defined(__x86_64__)
+  static const bool available =
+      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+      __builtin_cpu_supports("avx512bf16") != 0;
+  return available && activations.element == Element::bf16 && width_of(activations) == 16;
+#else
+  (void)activations;
+  return false;
+#endif
 }
 
 }  // namespace
 
-ESPY_MULTIVERSION void sum_channels(const Activations& z, ChannelSums& sums) {
-  std::ranges::fill(sums.first, 0.0);
-  std::ranges::fill(sums.second, 0.0);
-  with_type(z, [&](auto width, auto value)
-                   ESPY_INLINED { sum_channels_of<decltype(width)::value, decltype(value)>(z, sums); });
+void sum_channels(const Activations& z, ChannelSums& sums) {
+  if (suits_avx512_bf16(z)) return avx512_bf16::sum_channels(z, sums);
+  portable::sum_channels(z, sums);
 }
 
-ESPY_MULTIVERSION void normalize(const NormalizeSteps& steps, const Activations& z,
-                                 std::span<const float> factors, std::span<const float> offsets,
-                                 const Activations* skip, const Activations& y) {
-  with_types(z, y, [&](auto width, auto z_value, auto y_value) ESPY_INLINED {
-    with_steps(steps, skip, [&](auto relu, auto skips, auto pool) ESPY_INLINED {
-      normalize_of<decltype(width)::value, decltype(relu)::value, decltype(skips)::value,
-                   decltype(pool)::value, decltype(z_value), decltype(y_value)>(
-          z, factors, offsets, skip == nullptr ? z : *skip, y);
-    });
-  });
+void normalize(const NormalizeSteps& steps, const Activations& z, std::span<const float> factors,
+               std::span<const float> offsets, const Activations* skip, const Activations& y) {
+  if (suits_avx512_bf16(y) && width_of(z) == 16)
+    return avx512_bf16::normalize(steps, z, factors, offsets, skip, y);
+  portable::normalize(steps, z, factors, offsets, skip, y);
 }
 
-ESPY_MULTIVERSION void sum_gradient(const NormalizeSteps& steps, const Activations& z,
-                                    std::span<const float> factors, std::span<const float> offsets,
-                                    const Activations* skip, const Activations& gradient,
-                                    const Activations& unpooled, ChannelSums& sums) {
-  std::ranges::fill(sums.first, 0.0);
-  std::ranges::fill(sums.second, 0.0);
-  with_types(z, gradient, [&](auto width, auto z_value, auto y_value) ESPY_INLINED {
-    with_steps(steps, skip, [&](auto relu, auto skips, auto pool) ESPY_INLINED {
-      sum_gradient_of<decltype(width)::value, decltype(relu)::value, decltype(skips)::value,
-                      decltype(pool)::value, decltype(z_value), decltype(y_value)>(
-          z, factors, offsets, skip == nullptr ? z : *skip, gradient, unpooled, sums);
-    });
-  });
+void sum_gradient(const NormalizeSteps& steps, const Activations& z, std::span<const float> factors,
+                  std::span<const float> offsets, const Activations* skip, const Activations& gradient,
+                  const Activations& unpooled, ChannelSums& sums) {
+  if (suits_avx512_bf16(gradient) && width_of(z) == 16)
+    return avx512_bf16::sum_gradient(steps, z, factors, offsets, skip, gradient, unpooled, sums);
+  portable::sum_gradient(steps, z, factors, offsets, skip, gradient, unpooled, sums);
 }
 
-ESPY_MULTIVERSION void finish_gradient(WithRelu relu, std::span<const float> factors,
-                                       std::span<const float> offsets, const GradientLine& line,
-                                       const Activations& unpooled, const Activations& z) {
-  with_types(z, unpooled, [&](auto width, auto z_value, auto y_value) ESPY_INLINED {
-    with_flag(relu == WithRelu::yes, [&](auto has_relu) ESPY_INLINED {
-      finish_gradient_of<decltype(width)::value, decltype(has_relu)::value, decltype(z_value),
-                         decltype(y_value)>(factors, offsets, line, unpooled, z);
-    });
-  });
+void finish_gradient(WithRelu relu, std::span<const float> factors, std::span<const float> offsets,
+                     const GradientLine& line, const Activations& unpooled, const Activations& z) {
+  if (suits_avx512_bf16(unpooled) && width_of(z) == 16)
+    return avx512_bf16::finish_gradient(relu, factors, offsets, line, unpooled, z);
+  portable::finish_gradient(relu, factors, offsets, line, unpooled, z);
 }
 
-ESPY_MULTIVERSION void add(const Activations& addend, const Activations& sum) {
-  with_type(sum, [&](auto width, auto value)
-                     ESPY_INLINED { add_of<decltype(width)::value, decltype(value)>(addend, sum); });
+void add(const Activations& addend, const Activations& sum) {
+  if (suits_avx512_bf16(sum)) return avx512_bf16::add(addend, sum);
+  portable::add(addend, sum);
 }
 
-ESPY_MULTIVERSION void mean_max_pool(const Activations& input, std::span<float> means_and_maxima) {
-  assert(means_and_maxima.size() == input.samples * 2 * input.channels);
-  with_type(input, [&](auto width, auto value) ESPY_INLINED {
-    mean_max_pool_of<decltype(width)::value, decltype(value)>(input, means_and_maxima);
-  });
+void mean_max_pool(const Activations& input, std::span<float> means_and_maxima) {
+  if (suits_avx512_bf16(input)) return avx512_bf16::mean_max_pool(input, means_and_maxima);
+  portable::mean_max_pool(input, means_and_maxima);
 }
 
-ESPY_MULTIVERSION void mean_max_pool_backward(const Activations& input, std::span<const float> gradient,
-                                              const Activations& input_gradient) {
-  assert(gradient.size() == input.samples * 2 * input.channels);
-  with_type(input, [&](auto width, auto value) ESPY_INLINED {
-    mean_max_pool_backward_of<decltype(width)::value, decltype(value)>(input, gradient, input_gradient);
-  });
+void mean_max_pool_backward(const Activations& input, std::span<const float> gradient,
+                            const Activations& input_gradient) {
+  if (suits_avx512_bf16(input)) return avx512_bf16::mean_max_pool_backward(input, gradient, input_gradient);
+  portable::mean_max_pool_backward(input, gradient, input_gradient);
 }
 
 }  // namespace espy::nn
