@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/format.h"
 
 extern "C" {
@@ -37,20 +38,6 @@ std::string shown_time(Timestamp time) {
   std::string text = to_string(time).substr(0, 19);
   text[10] = ' ';
   return text + " UTC";
-}
-
-std::string base64(std::string_view bytes) {  // RFC 4648 section 4
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t bits = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      bits = bits << 8 | (j < count ? static_cast<std::uint8_t>(bytes[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) text += j <= count ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
-  }
-  return text;
 }
 
 // Returns what the network saw as a BMP (BITMAPINFOHEADER, 8 bits a pixel, rows from the bottom), ink black.
@@ -83,7 +70,7 @@ Html picture_html(const store::Record& record, std::string_view media_type) {
                    upload_url(record.id, media_type), answer)};
   }
   return {format("<img class=\"pixels\" src=\"data:image/bmp;base64,{}\" alt=\"What the model saw of: {}\">",
-                 base64(input_picture(record.input)), answer)};
+                 to_base64(input_picture(record.input)), answer)};
 }
 
 std::vector<Value> record_values(const store::Record& record) {
