@@ -37,7 +37,7 @@ TEST(Csv, ALineHasAFieldForEachColumn) {
   EXPECT_EQ(
       line,
       "01936f2e-7a1b-7c3d-8e4f-0123456789ab,2026-11-22T03:41:00.500000Z,digits,3fa2b1c09d11,seven.png,7,7,"
-      "0.5,recognized,0000000000000000000000000000000000000000000000000000000000000000,300,120\r\n");
+      "0.5,recognized,,,0000000000000000000000000000000000000000000000000000000000000000,300,120\r\n");
   EXPECT_EQ(std::ranges::count(line, ','), std::ranges::count(csv_heading(), ','));
 }
 

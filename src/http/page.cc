@@ -73,9 +73,17 @@ Html picture_html(const store::Record& record, std::string_view media_type) {
                  to_base64(input_picture(record.input)), answer)};
 }
 
+// Nothing for what is recognized.
+Html reason_html(const store::Record& record) {
+  const std::string_view reason = reason_words(record);
+  if (reason.empty()) return {};
+  return {format("<p class=\"quiet\">{}</p>\n", escape(reason).text)};
+}
+
 std::vector<Value> record_values(const store::Record& record) {
   return {
       {"answer", escape(answer_words(record))},
+      {"reason", reason_html(record)},
       {"confidence", {format("{:.4f}", record.confidence)}},
       {"percent", escape(confidence_words(record.confidence))},
       {"model", escape(record.model)},
@@ -150,8 +158,36 @@ std::string fill(std::string_view page_template, std::span<const Value> values) 
   }
 }
 
-std::string_view answer_words(const store::Record& record) {
-  return record.verdict == Verdict::recognized ? std::string_view(record.class_name) : "not recognized";
+std::string answer_words(const store::Record& record) {
+  switch (record.verdict) {
+    case Verdict::recognized:
+      return record.class_name;
+    case Verdict::unsure:
+      return format("unsure: {} or {}", record.class_name, record.alternative);
+    case Verdict::not_recognized:
+      break;
+  }
+  return "not recognized";
+}
+
+std::string_view reason_words(const store::Record& record) {
+  switch (record.reason) {
+    case Reason::none:
+      break;
+    case Reason::blank:
+      return "there is nothing to see in the picture";
+    case Reason::foreign:
+      return "it looks like nothing the model was trained on";
+    case Reason::ambiguous:
+      return "it could be either";
+  }
+  return "";
+}
+
+std::string answer_line(const store::Record& record) {
+  // An unsure answer still is one, but must not read as if it were sure.
+  const std::string_view reason = record.verdict == Verdict::not_recognized ? reason_words(record) : "";
+  return format("The result is: {}{}{}", answer_words(record), reason.empty() ? "" : ": ", reason);
 }
 
 std::string confidence_words(float confidence) {

@@ -58,10 +58,23 @@ bool all_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
 
-// z += value * column, and the squared distance of two vectors: the two loops that cost time.
-ESPY_MULTIVERSION void add_column(float value, const float* __restrict column, float* __restrict z,
-                                  std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) z[i] += value * column[i];
+// So many rows of W lie together, column by column: their sums stay in registers.
+constexpr std::size_t kBlock = 32;
+
+std::size_t block_count(std::size_t dimension) { return (dimension + kBlock - 1) / kBlock; }
+
+// Computes W x, [dimension] filled up to whole blocks. Each block has the columns up to its last row's.
+ESPY_MULTIVERSION void multiply(const float* __restrict blocks, const float* __restrict x,
+                                std::size_t dimension, float* __restrict z) {
+  for (std::size_t block = 0; block < block_count(dimension); ++block) {
+    const std::size_t columns = std::min(dimension, (block + 1) * kBlock);
+    float sums[kBlock] = {};
+    for (std::size_t column = 0; column < columns; ++column) {
+      for (std::size_t row = 0; row < kBlock; ++row) sums[row] += x[column] * blocks[column * kBlock + row];
+    }
+    std::copy_n(sums, kBlock, z + block * kBlock);
+    blocks += columns * kBlock;
+  }
 }
 
 ESPY_MULTIVERSION float squared_distance(const float* a, const float* b, std::size_t count) {
@@ -94,34 +107,40 @@ struct InkSums {
   std::array<std::uint32_t, kSide> columns = {};
 };
 
+[[gnu::always_inline]] inline std::uint32_t step(const std::uint8_t* at, std::size_t stride) {
+  return static_cast<std::uint32_t>(std::abs(at[stride] - at[0]));
+}
+
+[[gnu::always_inline]] inline std::uint32_t bend(const std::uint8_t* at, std::size_t stride) {
+  return static_cast<std::uint32_t>(std::abs(at[2 * stride] - 2 * at[stride] + at[0]));
+}
+
+// Rows are gone through as one, which is quicker, and what crosses from one to the next is taken back.
 ESPY_MULTIVERSION void sum_ink(const std::uint8_t* input, InkSums& sums) {
+  constexpr std::size_t kPixels = kSide * kSide;
+  for (std::size_t i = 0; i < kPixels; ++i) {
+    const std::uint32_t value = input[i];
+    sums.ink += value;
+    sums.squares += value * value;
+    sums.any += value > 0 ? 1 : 0;
+    sums.dark += value > 127 ? 1 : 0;
+  }
+  for (std::size_t i = 0; i + 1 < kPixels; ++i) sums.steps_across += step(input + i, 1);
+  for (std::size_t i = 0; i + 2 < kPixels; ++i) sums.bends_across += bend(input + i, 1);
+  for (std::size_t i = 0; i + kSide < kPixels; ++i) sums.steps_down += step(input + i, kSide);
+  for (std::size_t i = 0; i + 2 * kSide < kPixels; ++i) sums.bends_down += bend(input + i, kSide);
+  for (std::size_t row = 1; row < kSide; ++row) {
+    const std::uint8_t* last = input + row * kSide - 1;
+    sums.steps_across -= step(last, 1);
+    sums.bends_across -= bend(last - 1, 1) + bend(last, 1);
+  }
   for (std::size_t row = 0; row < kSide; ++row) {
-    const std::uint8_t* at = input + row * kSide;
     std::uint32_t row_sum = 0;
     for (std::size_t column = 0; column < kSide; ++column) {
-      const std::uint32_t value = at[column];
-      row_sum += value;
-      sums.squares += value * value;
-      sums.any += value > 0 ? 1 : 0;
-      sums.dark += value > 127 ? 1 : 0;
-      sums.columns[column] += value;
+      row_sum += input[row * kSide + column];
+      sums.columns[column] += input[row * kSide + column];
     }
     sums.rows[row] = row_sum;
-    sums.ink += row_sum;
-    for (std::size_t column = 0; column + 1 < kSide; ++column) {
-      sums.steps_across += static_cast<std::uint32_t>(std::abs(at[column + 1] - at[column]));
-    }
-    for (std::size_t column = 0; column + 2 < kSide; ++column) {
-      sums.bends_across +=
-          static_cast<std::uint32_t>(std::abs(at[column + 2] - 2 * at[column + 1] + at[column]));
-    }
-    for (std::size_t column = 0; row + 1 < kSide && column < kSide; ++column) {
-      sums.steps_down += static_cast<std::uint32_t>(std::abs(at[column + kSide] - at[column]));
-    }
-    for (std::size_t column = 0; row + 2 < kSide && column < kSide; ++column) {
-      sums.bends_down +=
-          static_cast<std::uint32_t>(std::abs(at[column + 2 * kSide] - 2 * at[column + kSide] + at[column]));
-    }
   }
 }
 
@@ -303,10 +322,13 @@ ClassGaussians::ClassGaussians(int dimension, std::span<const double> means,
 
 void ClassGaussians::expand() {
   const std::size_t size = scales_.size();
-  columns_.clear();
-  for (std::size_t column = 0; column < size; ++column) {
-    for (std::size_t row = column; row < size; ++row) {
-      columns_.push_back(scales_[row] * static_cast<float>(steps_[triangle(row) + column]));
+  blocks_.clear();
+  for (std::size_t block = 0; block < block_count(size); ++block) {
+    for (std::size_t column = 0; column < std::min(size, (block + 1) * kBlock); ++column) {
+      for (std::size_t row = block * kBlock; row < (block + 1) * kBlock; ++row) {
+        const bool inside = row < size && column <= row;
+        blocks_.push_back(inside ? scales_[row] * static_cast<float>(steps_[triangle(row) + column]) : 0);
+      }
     }
   }
 }
@@ -315,12 +337,8 @@ float ClassGaussians::distance(std::span<const float> values) const {
   const std::size_t size = scales_.size();
   if (size == 0) return 0;
   assert(values.size() == size);
-  std::vector<float> z(size);
-  const float* column = columns_.data();
-  for (std::size_t i = 0; i < size; ++i) {
-    if (values[i] != 0) add_column(values[i], column, z.data() + i, size - i);
-    column += size - i;
-  }
+  std::vector<float> z(block_count(size) * kBlock);
+  multiply(blocks_.data(), values.data(), size, z.data());
   float least = std::numeric_limits<float>::infinity();
   for (std::size_t begin = 0; begin < means_.size(); begin += size) {
     least = std::min(least, squared_distance(z.data(), means_.data() + begin, size));

@@ -69,7 +69,7 @@ class ClassGaussians {
   std::vector<float> scales_;       // of each row of W
   std::vector<std::int8_t> steps_;  // W[i][j] = scales[i] * steps, row by row
   std::vector<float> means_;        // W mean, [classes, dimension]; values of bfloat16
-  std::vector<float> columns_;      // W column by column, as it is multiplied
+  std::vector<float> blocks_;       // W as it is multiplied
 };
 
 // Where a score's held-out values lie: it counts as (value - median) / spread.
