@@ -39,6 +39,11 @@ TEST(Csv, ALineHasAFieldForEachColumn) {
       "01936f2e-7a1b-7c3d-8e4f-0123456789ab,2026-11-22T03:41:00.500000Z,digits,3fa2b1c09d11,seven.png,7,7,"
       "0.5,recognized,,,0000000000000000000000000000000000000000000000000000000000000000,300,120\r\n");
   EXPECT_EQ(std::ranges::count(line, ','), std::ranges::count(csv_heading(), ','));
+  store::Record unsure = record;
+  unsure.verdict = Verdict::unsure;
+  unsure.reason = Reason::ambiguous;
+  unsure.alternative = "1, 2";
+  EXPECT_NE(csv_line(unsure).find(",unsure,ambiguous,\"1, 2\",0000"), std::string::npos);
 }
 
 }  // namespace
