@@ -142,7 +142,10 @@ TEST_F(LaneTest, ACoverageNeedsACalibration) {
 // A calibration under which the constant model's answer is ambiguous, and no picture foreign.
 std::shared_ptr<const model::Model> unsure_model() {
   const auto constant = testing::constant_model(2, {"a", "b", "c"});
-  model::Calibration calibration{.held_out = 100, .temperature = 5, .least_confidence = 0.9F};
+  model::Calibration calibration;
+  calibration.held_out = 100;
+  calibration.temperature = 5;
+  calibration.least_confidence = 0.9F;
   calibration.most_foreignness = 1e30F;
   const std::vector<double> means(3 * model::kInkFigures);
   std::vector<double> factor(model::kInkFigures * (model::kInkFigures + 1) / 2);
