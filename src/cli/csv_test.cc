@@ -31,6 +31,7 @@ TEST(Csv, ALineHasAFieldForEachColumn) {
                              .label = 7,
                              .class_name = "7",
                              .confidence = 0.5f,
+                             .alternative = "",
                              .upload_bytes = 300,
                              .latency = std::chrono::microseconds(120)};
   const std::string line = csv_line(record);
