@@ -16,14 +16,15 @@ std::string csv_field(std::string_view text) {
 }
 
 std::string csv_heading() {
-  return "id,time,model,version,file_name,label,class,confidence,verdict,upload_sha256,upload_bytes,"
-         "latency_us\r\n";
+  return "id,time,model,version,file_name,label,class,confidence,verdict,reason,alternative,upload_sha256,"
+         "upload_bytes,latency_us\r\n";
 }
 
 std::string csv_line(const store::Record& record) {
-  return format("{},{},{},{},{},{},{},{},{},{},{},{}\r\n", to_string(record.id), to_string(record.time),
+  return format("{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", to_string(record.id), to_string(record.time),
                 csv_field(record.model), csv_field(record.model_version), csv_field(record.file_name),
                 record.label, csv_field(record.class_name), record.confidence, to_string(record.verdict),
+                record.reason == Reason::none ? "" : to_string(record.reason), csv_field(record.alternative),
                 to_hex(record.upload_digest), record.upload_bytes, record.latency.count());
 }
 

@@ -31,14 +31,20 @@ TEST(Csv, ALineHasAFieldForEachColumn) {
                              .label = 7,
                              .class_name = "7",
                              .confidence = 0.5f,
+                             .alternative = "",
                              .upload_bytes = 300,
                              .latency = std::chrono::microseconds(120)};
   const std::string line = csv_line(record);
   EXPECT_EQ(
       line,
       "01936f2e-7a1b-7c3d-8e4f-0123456789ab,2026-11-22T03:41:00.500000Z,digits,3fa2b1c09d11,seven.png,7,7,"
-      "0.5,recognized,0000000000000000000000000000000000000000000000000000000000000000,300,120\r\n");
+      "0.5,recognized,,,0000000000000000000000000000000000000000000000000000000000000000,300,120\r\n");
   EXPECT_EQ(std::ranges::count(line, ','), std::ranges::count(csv_heading(), ','));
+  store::Record unsure = record;
+  unsure.verdict = Verdict::unsure;
+  unsure.reason = Reason::ambiguous;
+  unsure.alternative = "1, 2";
+  EXPECT_NE(csv_line(unsure).find(",unsure,ambiguous,\"1, 2\",0000"), std::string::npos);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // espy eval: how good a model is.
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,8 @@ namespace {
 struct Settings {
   std::string model;
   std::string data;
+  std::string foreign;
+  std::optional<double> coverage;
   int threads = 0;
   bool json = false;
 };
@@ -51,8 +54,31 @@ std::string confusion_table(const model::Evaluation& evaluation) {
   return table.text();
 }
 
+void append_shares(http::JsonWriter& json, const model::VerdictShares& shares) {
+  json.key("verdicts")
+      .begin_object()
+      .field("recognized", json_figure(shares.recognized))
+      .field("unsure", json_figure(shares.unsure))
+      .field("foreign", json_figure(shares.foreign))
+      .field("blank", json_figure(shares.blank))
+      .end_object();
+}
+
+std::string shares_text(const model::VerdictShares& shares) {
+  return format("recognized {}, unsure {}, not recognized {} (foreign {}, blank {})",
+                percent(shares.recognized), percent(shares.unsure), percent(shares.foreign + shares.blank),
+                percent(shares.foreign), percent(shares.blank));
+}
+
+// What was asked for besides the figures of the data set.
+struct Extras {
+  std::optional<double> coverage;
+  std::string foreign_name;
+  std::optional<model::Separation> separation;
+};
+
 std::string evaluation_json(const model::Model& model, const model::Dataset& data,
-                            const model::Evaluation& evaluation) {
+                            const model::Evaluation& evaluation, const Extras& extras) {
   http::JsonWriter json;
   json.begin_object()
       .field("version", model.version())
@@ -61,7 +87,27 @@ std::string evaluation_json(const model::Model& model, const model::Dataset& dat
       .field("correct", evaluation.correct)
       .field("accuracy", json_figure(evaluation.accuracy))
       .field("calibration_error", json_figure(evaluation.calibration_error))
-      .field("negative_log_likelihood", json_figure(evaluation.negative_log_likelihood));
+      .field("negative_log_likelihood", json_figure(evaluation.negative_log_likelihood))
+      .field("calibrated", model.calibration().has_value());
+  append_shares(json, evaluation.verdicts);
+  json.field("accuracy_of_recognized", json_figure(evaluation.accuracy_of_recognized));
+  if (evaluation.sets) {
+    json.key("sets")
+        .begin_object()
+        .field("asked_coverage", json_figure(*extras.coverage))
+        .field("coverage", json_figure(evaluation.sets->coverage))
+        .field("mean_size", json_figure(evaluation.sets->mean_size))
+        .end_object();
+  }
+  if (extras.separation) {
+    json.key("foreign")
+        .begin_object()
+        .field("data", extras.foreign_name)
+        .field("count", extras.separation->count)
+        .field("auroc", json_figure(extras.separation->auroc));
+    append_shares(json, extras.separation->verdicts);
+    json.end_object();
+  }
   json.key("classes").begin_array();
   for (const model::ClassFigures& figures : evaluation.classes) {
     json.begin_object()
@@ -87,11 +133,22 @@ ExitStatus evaluate(const Settings& settings) {
   if (!model) return fail(model.error());
   const auto data = model::load_dataset(settings.data, model::Split::test, data_search());
   if (!data) return fail(data.error());
-  const auto evaluation = model::evaluate(*model, *data, thread_count(settings.threads));
+  const int threads = thread_count(settings.threads);
+  const auto evaluation = model::evaluate(*model, *data, threads, settings.coverage);
   if (!evaluation) return fail(evaluation.error());
+  Extras extras{.coverage = settings.coverage, .foreign_name = {}, .separation = {}};
+  if (!settings.foreign.empty()) {
+    const auto foreign =
+        model::load_dataset(settings.foreign, model::Split::test, data_search(), (*model)->preparation());
+    if (!foreign) return fail(foreign.error());
+    const auto separation = model::separate(*model, data->inputs, foreign->inputs, threads);
+    if (!separation) return fail(separation.error());
+    extras.foreign_name = foreign->name;
+    extras.separation = *separation;
+  }
 
   if (settings.json) {
-    print(evaluation_json(**model, *data, *evaluation));
+    print(evaluation_json(**model, *data, *evaluation, extras));
     return ExitStatus::done;
   }
   print(format("{} (version {}) on the {} test pictures of {}\n\n", settings.model, (*model)->version(),
@@ -99,7 +156,20 @@ ExitStatus evaluate(const Settings& settings) {
   print(format("accuracy                 {} ({} of {})\n", percent(evaluation->accuracy),
                count_text(evaluation->correct), count_text(evaluation->count)));
   print(format("calibration error        {}\n", percent(evaluation->calibration_error)));
-  print(format("negative log-likelihood  {:.4f}\n\n", evaluation->negative_log_likelihood));
+  print(format("negative log-likelihood  {:.4f}\n", evaluation->negative_log_likelihood));
+  print(format("verdicts                 {}{}\n", shares_text(evaluation->verdicts),
+               (*model)->calibration() ? "" : "; the model is not calibrated"));
+  print(format("accuracy of recognized   {}\n", percent(evaluation->accuracy_of_recognized)));
+  if (evaluation->sets) {
+    print(format("sets for {}         {} hold the label, {:.3f} classes on average\n",
+                 percent(*extras.coverage), percent(evaluation->sets->coverage),
+                 evaluation->sets->mean_size));
+  }
+  if (extras.separation) {
+    print(format("foreign: {} of {}   AUROC {:.4f}; {}\n", count_text(extras.separation->count),
+                 extras.foreign_name, extras.separation->auroc, shares_text(extras.separation->verdicts)));
+  }
+  print("\n");
   print(class_table(*evaluation));
   print("\nconfusion: a row for each label, a column for each answer\n");
   print(confusion_table(*evaluation));
@@ -113,6 +183,10 @@ Action declare_eval(Flags& flags) {
   flags.argument("MODEL", settings->model, format("a model file, {}", shipped_model_names()));
   flags.required_text("--data", "NAME", settings->data,
                       "mnist, fashion-mnist, or a folder with the idx files; its test part is used");
+  flags.text("--foreign", "NAME", settings->foreign,
+             "another data set, whose pictures the model should not recognize");
+  flags.optional_number<double>("--coverage", "SHARE", settings->coverage, {0, 1},
+                                "also measure the sets of classes that hold the right one so often");
   flags.number<int>("--threads", "N", settings->threads, {0, 1024}, "threads to compute with",
                     "one for each processor");
   flags.toggle("--json", settings->json, "print one JSON object");

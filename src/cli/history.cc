@@ -139,6 +139,8 @@ std::string record_text(const store::Record& record) {
       {"class", record.class_name},
       {"confidence", http::confidence_words(record.confidence)},
       {"verdict", std::string(to_string(record.verdict))},
+      {"reason", record.reason == Reason::none ? "-" : std::string(to_string(record.reason))},
+      {"alternative", record.alternative.empty() ? "-" : record.alternative},
       {"upload", format("{} bytes, sha256 {}", grouped(record.upload_bytes), to_hex(record.upload_digest))},
       {"latency", format("{} us", grouped(static_cast<std::uint64_t>(record.latency.count())))},
   };

@@ -29,6 +29,16 @@ std::uint64_t parameter_count(const model::Model& model) {
   return count;
 }
 
+std::string calibration_text(const model::Model& model) {
+  if (!model.calibration()) return "no: it tells the blank, but neither the foreign nor the ambiguous";
+  const model::Calibration& calibration = *model.calibration();
+  return format(
+      "on {} held-out samples: temperature {:.3f}, exponent {:.3f}, least confidence {:.3f}, most "
+      "foreignness {:.3f}",
+      grouped(static_cast<std::uint64_t>(calibration.held_out)), calibration.temperature,
+      calibration.exponent, calibration.least_confidence, calibration.most_foreignness);
+}
+
 std::string info_json(const model::Model& model) {
   http::JsonWriter json;
   json.begin_object()
@@ -41,7 +51,8 @@ std::string info_json(const model::Model& model) {
   json.end_array();
   json.field("network", nn::to_string(model.network().architecture))
       .field("parameters", parameter_count(model))
-      .field("bytes", model.file().size());
+      .field("bytes", model.file().size())
+      .field("calibrated", model.calibration().has_value());
   json.key("metrics").begin_object();
   for (const auto& [name, value] : model.metrics()) json.field(name, value);
   json.end_object().end_object();
@@ -57,6 +68,7 @@ std::string info_text(const model::Model& model) {
       {"network", nn::to_string(model.network().architecture)},
       {"parameters", grouped(parameter_count(model))},
       {"size", to_size_text(model.file().size())},
+      {"calibrated", calibration_text(model)},
   };
   for (const auto& [name, value] : model.metrics()) fields.emplace_back(name, value);
   return field_list(fields);

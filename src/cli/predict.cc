@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "image/decode.h"
 #include "image/prepare.h"
 #include "model/predictor.h"
+#include "store/record.h"
 
 namespace espy::cli {
 namespace {
@@ -28,6 +30,7 @@ constexpr std::size_t kBatch = 64;
 struct Settings {
   std::string model;
   std::vector<std::string> files;
+  std::optional<double> coverage;
   bool json = false;
 };
 
@@ -64,12 +67,45 @@ Result<image::Input> read_input(const std::string& file, image::Preparation prep
   return image::prepare(*picture, preparation);
 }
 
-std::string prediction_text(const model::Prediction& prediction) {
-  if (prediction.verdict == Verdict::not_recognized) return "not recognized";
-  return format("{} ({})", prediction.class_name, http::confidence_words(prediction.confidence));
+// What is printed of a picture.
+struct Shown {
+  store::Record record;  // only what the words are made from
+  std::vector<float> probabilities;
+  std::vector<std::string> set;  // when a coverage was asked for
+};
+
+Shown show(const model::Model& model, model::Prediction prediction, std::optional<double> coverage) {
+  const std::vector<std::string>& names = model.class_names();
+  Shown shown;
+  shown.record.label = prediction.label;
+  shown.record.class_name = std::move(prediction.class_name);
+  shown.record.confidence = prediction.confidence;
+  shown.record.verdict = prediction.verdict;
+  shown.record.reason = prediction.reason;
+  if (prediction.verdict == Verdict::unsure) {
+    shown.record.alternative = names[static_cast<std::size_t>(prediction.alternative)];
+  }
+  if (coverage) {
+    for (const int label : model.calibration()->label_set(prediction.probabilities, *coverage)) {
+      shown.set.push_back(names[static_cast<std::size_t>(label)]);
+    }
+  }
+  shown.probabilities = std::move(prediction.probabilities);
+  return shown;
 }
 
-std::string prediction_json(const std::string& file, const model::Prediction& prediction) {
+std::string prediction_text(const Shown& shown) {
+  const store::Record& record = shown.record;
+  std::string text = http::answer_words(record);
+  text += record.verdict == Verdict::not_recognized
+              ? format(": {}", http::reason_words(record))
+              : format(" ({})", http::confidence_words(record.confidence));
+  if (!shown.set.empty()) text += format(" {{{}}}", join(shown.set, ", "));
+  return text;
+}
+
+std::string prediction_json(const std::string& file, const Shown& shown) {
+  const store::Record& prediction = shown.record;
   http::JsonWriter json;
   json.begin_object()
       .field("file", file)
@@ -77,21 +113,34 @@ std::string prediction_json(const std::string& file, const model::Prediction& pr
       .field("class", prediction.class_name)
       .field("confidence", prediction.confidence)
       .field("verdict", to_string(prediction.verdict));
+  json.key("reason");
+  if (prediction.reason == Reason::none) {
+    json.null();
+  } else {
+    json.value(to_string(prediction.reason));
+  }
   json.key("probabilities").begin_array();
-  for (const float probability : prediction.probabilities) json.value(probability);
-  json.end_array().end_object();
+  for (const float probability : shown.probabilities) json.value(probability);
+  json.end_array();
+  if (!shown.set.empty()) {
+    json.key("set").begin_array();
+    for (const std::string& name : shown.set) json.value(name);
+    json.end_array();
+  }
+  json.end_object();
   return std::move(json).text() + "\n";
 }
 
 // Prints what a batch of files shows and forgets them.
 void print_batch(const Settings& settings, model::Predictor& predictor, std::vector<std::string>& files,
                  std::vector<image::Input>& inputs) {
-  const std::vector<model::Prediction> predictions = predictor.predict(inputs);
+  std::vector<model::Prediction> predictions = predictor.predict(inputs);
   for (std::size_t index = 0; index < files.size(); ++index) {
+    const Shown shown = show(predictor.model(), std::move(predictions[index]), settings.coverage);
     if (settings.json) {
-      print(prediction_json(files[index], predictions[index]));
+      print(prediction_json(files[index], shown));
     } else {
-      print(format("{}: {}\n", printable(files[index]), prediction_text(predictions[index])));
+      print(format("{}: {}\n", printable(files[index]), prediction_text(shown)));
     }
   }
   files.clear();
@@ -101,6 +150,10 @@ void print_batch(const Settings& settings, model::Predictor& predictor, std::vec
 ExitStatus predict(const Settings& settings) {
   const auto model = load_model(settings.model);
   if (!model) return fail(model.error());
+  if (settings.coverage && !(*model)->calibration()) {
+    return fail({ErrorCode::invalid_input,
+                 format("model {} has no calibration, so it has no sets of a coverage", settings.model)});
+  }
   model::Predictor predictor(*model);
 
   ExitStatus status = ExitStatus::done;
@@ -135,6 +188,8 @@ Action declare_predict(Flags& flags) {
   flags.repeated_argument("FILE", settings->files,
                           "pictures (PNG, JPEG, GIF, BMP, WebP); - is standard input; a folder stands for "
                           "all files below it");
+  flags.optional_number<double>("--coverage", "SHARE", settings->coverage, {0, 1},
+                                "also name the set of classes that holds the right one so often, 0 to 1");
   flags.toggle("--json", settings->json, "print one JSON object a line, with all probabilities");
   return [settings] { return predict(*settings); };
 }

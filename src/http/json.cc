@@ -83,7 +83,8 @@ JsonWriter& JsonWriter::null() {
   return *this;
 }
 
-void append_record(JsonWriter& json, const store::Record& record, std::string_view upload_url, Shown shown) {
+void append_record(JsonWriter& json, const store::Record& record, std::string_view upload_url, Shown shown,
+                   std::span<const std::string> set) {
   json.begin_object()
       .field("id", to_string(record.id))
       .field("time", to_string(record.time))
@@ -93,8 +94,20 @@ void append_record(JsonWriter& json, const store::Record& record, std::string_vi
       .field("label", record.label)
       .field("class", record.class_name)
       .field("confidence", record.confidence)
-      .field("verdict", to_string(record.verdict))
-      .field("latency_us", static_cast<std::int64_t>(record.latency.count()));
+      .field("verdict", to_string(record.verdict));
+  json.key("reason");
+  if (record.reason == Reason::none) {
+    json.null();
+  } else {
+    json.value(to_string(record.reason));
+  }
+  json.key("alternative");
+  if (record.alternative.empty()) {
+    json.null();
+  } else {
+    json.value(record.alternative);
+  }
+  json.field("latency_us", static_cast<std::int64_t>(record.latency.count()));
   json.key("upload").begin_object();
   json.field("sha256", to_hex(record.upload_digest)).field("bytes", record.upload_bytes).key("url");
   if (upload_url.empty()) {
@@ -103,6 +116,11 @@ void append_record(JsonWriter& json, const store::Record& record, std::string_vi
     json.value(upload_url);
   }
   json.end_object();
+  if (!set.empty()) {
+    json.key("set").begin_array();
+    for (const std::string& name : set) json.value(name);
+    json.end_array();
+  }
   if (shown == Shown::as_answer) json.field("durable", true);
   json.end_object();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -47,7 +48,9 @@ class JsonWriter {
 // Whether a record is shown as the answer to its own upload: only then it says that it is durable.
 enum class Shown { as_answer, as_history };
 
-// Appends the record as an object. `upload_url` is empty when the upload was not kept.
-void append_record(JsonWriter& json, const store::Record& record, std::string_view upload_url, Shown shown);
+// Appends the record as an object. `upload_url` is empty when the upload was not kept; `set` is that of an
+// answer whose request named a coverage.
+void append_record(JsonWriter& json, const store::Record& record, std::string_view upload_url, Shown shown,
+                   std::span<const std::string> set = {});
 
 }  // namespace espy::http

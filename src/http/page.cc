@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/format.h"
 
 extern "C" {
@@ -37,20 +38,6 @@ std::string shown_time(Timestamp time) {
   std::string text = to_string(time).substr(0, 19);
   text[10] = ' ';
   return text + " UTC";
-}
-
-std::string base64(std::string_view bytes) {  // RFC 4648 section 4
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t bits = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      bits = bits << 8 | (j < count ? static_cast<std::uint8_t>(bytes[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) text += j <= count ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
-  }
-  return text;
 }
 
 // Returns what the network saw as a BMP (BITMAPINFOHEADER, 8 bits a pixel, rows from the bottom), ink black.
@@ -83,12 +70,20 @@ Html picture_html(const store::Record& record, std::string_view media_type) {
                    upload_url(record.id, media_type), answer)};
   }
   return {format("<img class=\"pixels\" src=\"data:image/bmp;base64,{}\" alt=\"What the model saw of: {}\">",
-                 base64(input_picture(record.input)), answer)};
+                 to_base64(input_picture(record.input)), answer)};
+}
+
+// Nothing for what is recognized.
+Html reason_html(const store::Record& record) {
+  const std::string_view reason = reason_words(record);
+  if (reason.empty()) return {};
+  return {format("<p class=\"quiet\">{}</p>\n", escape(reason).text)};
 }
 
 std::vector<Value> record_values(const store::Record& record) {
   return {
       {"answer", escape(answer_words(record))},
+      {"reason", reason_html(record)},
       {"confidence", {format("{:.4f}", record.confidence)}},
       {"percent", escape(confidence_words(record.confidence))},
       {"model", escape(record.model)},
@@ -163,8 +158,36 @@ std::string fill(std::string_view page_template, std::span<const Value> values) 
   }
 }
 
-std::string_view answer_words(const store::Record& record) {
-  return record.verdict == Verdict::recognized ? std::string_view(record.class_name) : "not recognized";
+std::string answer_words(const store::Record& record) {
+  switch (record.verdict) {
+    case Verdict::recognized:
+      return record.class_name;
+    case Verdict::unsure:
+      return format("unsure: {} or {}", record.class_name, record.alternative);
+    case Verdict::not_recognized:
+      break;
+  }
+  return "not recognized";
+}
+
+std::string_view reason_words(const store::Record& record) {
+  switch (record.reason) {
+    case Reason::none:
+      break;
+    case Reason::blank:
+      return "there is nothing to see in the picture";
+    case Reason::foreign:
+      return "it looks like nothing the model was trained on";
+    case Reason::ambiguous:
+      return "it could be either";
+  }
+  return "";
+}
+
+std::string answer_line(const store::Record& record) {
+  // An unsure answer still is one, but must not read as if it were sure.
+  const std::string_view reason = record.verdict == Verdict::not_recognized ? reason_words(record) : "";
+  return format("The result is: {}{}{}", answer_words(record), reason.empty() ? "" : ": ", reason);
 }
 
 std::string confidence_words(float confidence) {

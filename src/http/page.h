@@ -29,8 +29,14 @@ inline constexpr std::string_view kPageFields =
 // Replaces each {{name}} of the template. Every name of the template must be among the values.
 std::string fill(std::string_view page_template, std::span<const std::pair<std::string_view, Html>> values);
 
-// Returns the words for a prediction: the class name, or "not recognized".
-std::string_view answer_words(const store::Record& record);
+// Returns the words for a prediction: the class name, "not recognized", or "unsure: 3 or 5".
+std::string answer_words(const store::Record& record);
+
+// Returns why it is not simply recognized, as a sentence without its stop; empty when it is.
+std::string_view reason_words(const store::Record& record);
+
+// Returns the line that stands for a prediction: "The result is: 7", or what else there is to say of it.
+std::string answer_line(const store::Record& record);
 
 // Returns "99.9 %", rounded down: only certainty reads as 100 %.
 std::string confidence_words(float confidence);

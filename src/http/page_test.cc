@@ -94,6 +94,35 @@ TEST(IndexPage, SaysSoWhenNothingWasRecognized) {
   EXPECT_TRUE(contains(page, "The result is: <strong>not recognized</strong>"));
 }
 
+TEST(AnswerLine, IsTheExactSentenceForWhatIsRecognizedAlone) {
+  store::Record record = make_record();
+  EXPECT_EQ(answer_line(record), "The result is: 7");
+  record.verdict = Verdict::unsure;
+  record.reason = Reason::ambiguous;
+  record.alternative = "1";
+  EXPECT_EQ(answer_line(record), "The result is: unsure: 7 or 1");
+  record.verdict = Verdict::not_recognized;
+  record.reason = Reason::foreign;
+  EXPECT_EQ(answer_line(record),
+            "The result is: not recognized: it looks like nothing the model was trained on");
+  record.reason = Reason::blank;
+  EXPECT_EQ(answer_line(record), "The result is: not recognized: there is nothing to see in the picture");
+  record.reason = Reason::none;  // of a record that is older than reasons
+  EXPECT_EQ(answer_line(record), "The result is: not recognized");
+}
+
+TEST(IndexPage, SaysWhatItCouldBe) {
+  const Service service;
+  store::Record record = make_record();
+  record.verdict = Verdict::unsure;
+  record.reason = Reason::ambiguous;
+  record.alternative = "Ankle <boot>";
+  const std::string page = index_page(
+      service.registry, {.model = "digits", .notice = {}, .answer = service::Answer{record, "image/png"}});
+  EXPECT_TRUE(contains(page, "The result is: <strong>unsure: 7 or Ankle &lt;boot&gt;</strong>"));
+  EXPECT_TRUE(contains(page, "it could be either"));
+}
+
 TEST(HistoryPage, ShowsRecordsAndKeepsTheFilters) {
   const Service service;
   constexpr std::string_view kKnown[] = {"model", "label", "file_name", "from", "until", "before"};

@@ -187,7 +187,7 @@ std::string_view method_name(Method method) { return method == Method::post ? "P
 
 constexpr std::string_view kIndexParameters[] = {"model", "notice"};
 constexpr std::string_view kFormParameters[] = {"model"};
-constexpr std::string_view kPredictParameters[] = {"model", "file_name"};
+constexpr std::string_view kPredictParameters[] = {"model", "file_name", "coverage"};
 constexpr std::string_view kPageParameters[] = {"model", "label",  "file_name", "from",
                                                 "until", "before", "limit"};
 constexpr std::string_view kListParameters[] = {
@@ -318,7 +318,7 @@ void Routes::classify_form(Call& call) const {
         if (answer) {
           return respond({.status = 200,
                           .content_type = kTextType,
-                          .body = format("The result is: {}\n", answer_words(answer->record)),
+                          .body = answer_line(answer->record) + "\n",
                           .fields = std::string(kNoStore)});
         }
         const int status = status_of(answer.error().code);
@@ -335,6 +335,12 @@ void Routes::predict(Call& call) const {
   service::Request upload;
   upload.model = call.query.get("model").value_or("");
   upload.file_name = clean_file_name(call.query.get("file_name").value_or(""));
+  if (const auto value = call.query.get("coverage")) {
+    upload.coverage = parse_number<double>(*value);
+    if (!(upload.coverage >= 0.0 && upload.coverage <= 1.0)) {
+      return respond_error(call, bad_parameter("coverage", *value, "a number from 0 to 1"));
+    }
+  }
   if (is_multipart(call.request.content_type)) {
     Result<Form> form = parse_form(call.request);
     if (!form) return respond_error(call, form.error());
@@ -351,7 +357,7 @@ void Routes::predict(Call& call) const {
     if (!answer) return respond(json_error(status_of(answer.error().code), told(answer.error())));
     JsonWriter json;
     append_record(json, answer->record, upload_url(answer->record.id, answer->upload_media_type),
-                  Shown::as_answer);
+                  Shown::as_answer, answer->set);
     respond(json_response(std::move(json)));
   });
 }
@@ -446,7 +452,8 @@ void Routes::list_models(Call& call) const {
     for (const std::string& name : model.class_names()) json.value(name);
     json.end_array().key("metrics").begin_object();
     for (const auto& [name, value] : model.metrics()) json.field(name, value);
-    json.end_object().field("default", i == 0).end_object();
+    json.end_object();
+    json.field("calibrated", model.calibration().has_value()).field("default", i == 0).end_object();
   }
   json.end_array().end_object();
   call.respond(json_response(std::move(json)));

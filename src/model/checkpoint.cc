@@ -149,10 +149,10 @@ std::string describe(const Augmentation& augmentation) {
 // Names every member, so that one that is added to a recipe does not compile until it has a place here.
 std::string describe(const Recipe& recipe) {
   const auto& [name, description, architecture, initializer, optimizer, batch_size, steps, epochs, chunk_size,
-               label_smoothing, schedule, digits, garments] = recipe;
-  std::string text = format("{}; {}; {}; {} {} {} {} {}; {}; {};", nn::to_string(architecture),
+               label_smoothing, held_out, schedule, digits, garments] = recipe;
+  std::string text = format("{}; {}; {}; {} {} {} {} {} {}; {}; {};", nn::to_string(architecture),
                             describe(initializer), describe(optimizer), batch_size, steps, epochs, chunk_size,
-                            label_smoothing, describe(digits), describe(garments));
+                            held_out, label_smoothing, describe(digits), describe(garments));
   for (const auto& [done, factor] : schedule) text += format(" {} {}", done, factor);
   return text;
 }

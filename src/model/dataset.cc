@@ -109,7 +109,8 @@ std::vector<image::Input> prepare(const Idx& images, image::Preparation preparat
 }  // namespace
 
 Result<Dataset> load_dataset(std::string_view data, Split split,
-                             std::span<const std::filesystem::path> search) {
+                             std::span<const std::filesystem::path> search,
+                             std::optional<image::Preparation> preparation) {
   std::vector<std::filesystem::path> folders;
   std::string name(data);
   if (is_known(data)) {
@@ -148,10 +149,11 @@ Result<Dataset> load_dataset(std::string_view data, Split split,
                                             *highest, highest - labels->values.begin(), kClasses - 1)};
   }
   const Description& description = describe(name);
+  const image::Preparation chosen = preparation.value_or(description.preparation);
   return Dataset{.name = std::move(name),
-                 .preparation = description.preparation,
+                 .preparation = chosen,
                  .class_names = {description.class_names.begin(), description.class_names.end()},
-                 .inputs = prepare(*images, description.preparation),
+                 .inputs = prepare(*images, chosen),
                  .labels = std::move(labels->values)};
 }
 

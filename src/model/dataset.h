@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,13 +38,14 @@ struct Dataset {
   std::vector<std::uint8_t> labels;  // below class_names.size(); as many as inputs
 };
 
-// Loads one split of "mnist", "fashion-mnist", or a folder of four idx files with MNIST's names.
-// A folder is read itself; a name is looked for as NAME inside each of the `search` folders (data_folders()).
-// Each of the four file names may end in ".gz".
-// Errors: not_found (with every place that was looked in), corrupt (as parse_idx; images and labels that do
-// not match; a label over 9).
+// Loads one split, through `preparation` where that is given instead of the data set's own: of "mnist",
+// "fashion-mnist", or a folder of four idx files with MNIST's names. A folder is read itself; a name is
+// looked for as NAME inside each of the `search` folders (data_folders()). Each of the four file names may
+// end in ".gz". Errors: not_found (with every place that was looked in), corrupt (as parse_idx; images and
+// labels that do not match; a label over 9).
 Result<Dataset> load_dataset(std::string_view data, Split split,
-                             std::span<const std::filesystem::path> search);
+                             std::span<const std::filesystem::path> search,
+                             std::optional<image::Preparation> preparation = std::nullopt);
 
 // Returns where named data sets are looked for, in order: $ESPY_DATA, the user's cache ($XDG_CACHE_HOME/espy
 // or

@@ -77,6 +77,20 @@ TEST(Evaluate, FiguresDoNotDependOnTheThreads) {
   EXPECT_EQ(one->calibration_error, four->calibration_error);
 }
 
+TEST(Evaluate, AnUncalibratedModelKnowsTheBlankAloneAndNoSets) {
+  const Dataset data = samples({{255, 0}, {255, 1}, {0, 1}, {0, 0}});
+  const Result<Evaluation> found = evaluate(two_class_model(), data, 1);
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->verdicts.recognized, 0.5);
+  EXPECT_EQ(found->verdicts.blank, 0.5);
+  EXPECT_EQ(found->accuracy_of_recognized, 0.5);
+  EXPECT_FALSE(found->sets);
+  EXPECT_FALSE(evaluate(two_class_model(), data, 1, 0.9));
+  const Result<Separation> separation = separate(two_class_model(), data.inputs, data.inputs, 1);
+  ASSERT_FALSE(separation);
+  EXPECT_NE(separation.error().message.find("has no calibration"), std::string::npos);
+}
+
 TEST(Evaluate, RefusesDataOfAnotherKind) {
   const auto expect_error = [](const Dataset& data, std::string_view part) {
     const Result<Evaluation> found = evaluate(two_class_model(), data, 1);

@@ -77,8 +77,25 @@ Result<void> check_texts(const ModelContent& content) {
   return {};
 }
 
+// The calibration was fitted on this network's answers.
+Result<void> check_calibration(const ModelContent& content) {
+  if (!content.calibration) return {};
+  const Calibration& calibration = *content.calibration;
+  const int features = feature_count(content.network.architecture);
+  const auto classes = static_cast<int>(content.class_names.size());
+  const bool features_fit =
+      calibration.features.dimension() == 0 ||
+      (calibration.features.dimension() == features && calibration.features.classes() == classes);
+  if (!features_fit || calibration.ink.dimension() != kInkFigures || calibration.ink.classes() != classes) {
+    return invalid(format("calibration is for {} features and {} classes, the model has {} and {}",
+                          calibration.features.dimension(), calibration.ink.classes(), features, classes));
+  }
+  return {};
+}
+
 Result<void> check(const ModelContent& content) {
   if (auto network = check_network(content.network, content.class_names.size()); !network) return network;
+  if (auto calibration = check_calibration(content); !calibration) return calibration;
   return check_texts(content);
 }
 

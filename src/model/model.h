@@ -7,17 +7,20 @@
 //   espy.labels       class names, one a line
 //   espy.recipe       name of the recipe
 //   espy.metrics      lines of name=value
+//   espy.calibration  lines of name=value (calibration.h), of a model that was calibrated
 #pragma once
 
 #include <cstddef>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "image/prepare.h"
+#include "model/calibration.h"
 #include "nn/network.h"
 
 namespace espy::model {
@@ -29,13 +32,15 @@ struct ModelContent {
   std::vector<std::string> class_names;
   std::string recipe;
   std::map<std::string, std::string> metrics;  // such as {"test_accuracy", "0.9921"}
+  // Without one the model cannot tell the foreign and the ambiguous from the rest.
+  std::optional<Calibration> calibration = std::nullopt;
 };
 
 // Threads: immutable; share it.
 class Model {
  public:
   // Errors: invalid_input (a network whose input is not [1, 28, 28] or whose output does not match the class
-  // names; an empty or doubled class name, or one with a line break).
+  // names; an empty or doubled class name, or one with a line break; a calibration of another network).
   static Result<Model> create(ModelContent content);
 
   // Reads an ONNX file that espy wrote.
@@ -62,6 +67,7 @@ class Model {
   const std::vector<std::string>& class_names() const { return content_.class_names; }
   const std::string& recipe() const { return content_.recipe; }
   const std::map<std::string, std::string>& metrics() const { return content_.metrics; }
+  const std::optional<Calibration>& calibration() const { return content_.calibration; }
 
  private:
   Model(ModelContent content, std::string version, std::string file);

@@ -35,6 +35,7 @@ constexpr std::string_view kPreparationKey = "espy.preparation";
 constexpr std::string_view kLabelsKey = "espy.labels";
 constexpr std::string_view kRecipeKey = "espy.recipe";
 constexpr std::string_view kMetricsKey = "espy.metrics";
+constexpr std::string_view kCalibrationKey = "espy.calibration";
 
 Error invalid(std::string message) { return {ErrorCode::invalid_input, std::move(message)}; }
 
@@ -351,10 +352,16 @@ std::vector<std::string> split_lines(std::string_view text) {
   }
 }
 
-Result<std::string> metadata(const onnx::ModelProto& model, std::string_view key) {
+// Returns nothing when there is no such entry.
+const std::string* find_metadata(const onnx::ModelProto& model, std::string_view key) {
   for (const onnx::StringStringEntryProto& entry : model.metadata_props()) {
-    if (entry.key() == key) return entry.value();
+    if (entry.key() == key) return &entry.value();
   }
+  return nullptr;
+}
+
+Result<std::string> metadata(const onnx::ModelProto& model, std::string_view key) {
+  if (const std::string* value = find_metadata(model, key)) return *value;
   return invalid(format("model file has no {}", key));
 }
 
@@ -389,6 +396,7 @@ std::string write_onnx(const ModelContent& content) {
   add_metadata(model, kLabelsKey, std::move(labels));
   add_metadata(model, kRecipeKey, content.recipe);
   add_metadata(model, kMetricsKey, std::move(metrics));
+  if (content.calibration) add_metadata(model, kCalibrationKey, content.calibration->text());
   return model.SerializeAsString();
 }
 
@@ -415,11 +423,18 @@ Result<ModelContent> read_onnx(std::span<const std::byte> file) {
   if (!metrics_text) return metrics_text.error();
   Result<std::map<std::string, std::string>> metrics = read_metrics(*metrics_text);
   if (!metrics) return std::move(metrics).error();
-  return ModelContent{.network = *std::move(network),
-                      .preparation = *preparation,
-                      .class_names = split_lines(*labels),
-                      .recipe = *std::move(recipe),
-                      .metrics = *std::move(metrics)};
+  ModelContent content{.network = *std::move(network),
+                       .preparation = *preparation,
+                       .class_names = split_lines(*labels),
+                       .recipe = *std::move(recipe),
+                       .metrics = *std::move(metrics)};
+  if (const std::string* text = find_metadata(model, kCalibrationKey)) {
+    Result<Calibration> calibration = Calibration::parse(*text, static_cast<int>(content.class_names.size()),
+                                                         feature_count(content.network.architecture));
+    if (!calibration) return std::move(calibration).error();
+    content.calibration = *std::move(calibration);
+  }
+  return content;
 }
 
 }  // namespace espy::model

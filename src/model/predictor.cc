@@ -14,32 +14,65 @@ constexpr std::size_t kMaxBatch = 64;
 
 constexpr std::size_t kInputSize = image::kInputSide * image::kInputSide;
 
-// exp(logit - greatest) over the sum of these, which cannot overflow (Goodfellow et al., "Deep
-// Learning", 4.1).
-std::vector<float> softmax(std::span<const float> logits) {
-  const float greatest = *std::ranges::max_element(logits);
-  std::vector<float> probabilities(logits.size());
-  double sum = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    probabilities[i] = std::exp(logits[i] - greatest);
-    sum += static_cast<double>(probabilities[i]);
+// Returns the index of the greatest that is not at `without`, or `without` when there is no other.
+std::size_t find_greatest(std::span<const float> values, std::size_t without) {
+  std::size_t found = without;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i != without && (found == without || values[i] > values[found])) found = i;
   }
-  for (float& probability : probabilities)
-    probability = static_cast<float>(static_cast<double>(probability) / sum);
-  return probabilities;
+  return found;
 }
 
-Prediction make_prediction(std::span<const float> logits, const image::Input& input, const Model& model) {
+Verdict verdict_for(Reason reason) {
+  switch (reason) {
+    case Reason::none:
+      return Verdict::recognized;
+    case Reason::blank:
+    case Reason::foreign:
+      return Verdict::not_recognized;
+    case Reason::ambiguous:
+      return Verdict::unsure;
+  }
+  assert(false);
+  return Verdict::not_recognized;
+}
+
+// What the network said of one input.
+struct Output {
+  std::span<const float> logits;
+  std::span<const float> features;
+};
+
+Prediction make_prediction(const Output& output, const image::Input& input, const Model& model) {
+  // Of a model without a calibration: softmax, and no thresholds.
+  static const Calibration kUncalibrated;
+  const bool calibrated = model.calibration().has_value();
+  const Calibration& calibration = calibrated ? *model.calibration() : kUncalibrated;
   // Finite parameters may still overflow on their way to the logits; such an answer means nothing.
-  const bool finite = std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); });
-  std::vector<float> probabilities = finite ? softmax(logits) : softmax(std::vector<float>(logits.size()));
-  const auto label = std::ranges::max_element(probabilities) - probabilities.begin();
-  const auto index = static_cast<std::size_t>(label);
+  const bool finite = std::ranges::all_of(output.logits, [](float logit) { return std::isfinite(logit); });
+  std::vector<float> probabilities =
+      calibration.probabilities(finite ? output.logits : std::vector<float>(output.logits.size()));
+  const auto label =
+      static_cast<std::size_t>(std::ranges::max_element(probabilities) - probabilities.begin());
+  const float foreignness =
+      calibrated && finite ? calibration.foreignness(input, output.features, output.logits) : 0;
+
+  Reason reason = Reason::none;
+  if (image::is_blank(input)) {
+    reason = Reason::blank;
+  } else if (!finite || (calibrated && !(foreignness <= calibration.most_foreignness))) {
+    reason = Reason::foreign;
+  } else if (calibrated && probabilities[label] < calibration.least_confidence) {
+    reason = Reason::ambiguous;
+  }
   return {.label = static_cast<int>(label),
-          .class_name = model.class_names()[index],
-          .confidence = probabilities[index],
-          .verdict = finite && !image::is_blank(input) ? Verdict::recognized : Verdict::not_recognized,
-          .probabilities = std::move(probabilities)};
+          .class_name = model.class_names()[label],
+          .confidence = probabilities[label],
+          .verdict = verdict_for(reason),
+          .reason = reason,
+          .alternative = static_cast<int>(find_greatest(probabilities, label)),
+          .probabilities = std::move(probabilities),
+          .foreignness = foreignness};
 }
 
 }  // namespace
@@ -65,8 +98,12 @@ std::vector<Prediction> Predictor::predict(std::span<const image::Input> inputs)
               }).out;
     }
     const std::span<const float> logits = network_->logits(inputs_, static_cast<int>(count));
+    const std::span<const float> features = network_->features();
+    const std::size_t feature_count = features.size() / count;
     for (std::size_t i = 0; i < count; ++i) {
-      predictions.push_back(make_prediction(logits.subspan(i * classes, classes), inputs[i], *model_));
+      const Output output{logits.subspan(i * classes, classes),
+                          features.subspan(i * feature_count, feature_count)};
+      predictions.push_back(make_prediction(output, inputs[i], *model_));
     }
     inputs = inputs.subspan(count);
   }

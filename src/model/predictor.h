@@ -17,9 +17,12 @@ namespace espy::model {
 struct Prediction {
   int label;
   std::string class_name;
-  float confidence;  // the probability of the label, softmax of the logits
-  Verdict verdict;   // not_recognized for a blank input
-  std::vector<float> probabilities;
+  float confidence;  // the probability of the label
+  Verdict verdict;
+  Reason reason;                     // of the verdict
+  int alternative;                   // the label that is next likely; `label` itself when there is one class
+  std::vector<float> probabilities;  // calibrated when the model is, else softmax of the logits
+  float foreignness;                 // Calibration::foreignness; 0 when the model has no calibration
 };
 
 // Threads: one thread at a time; make one for each thread.
@@ -27,7 +30,8 @@ class Predictor {
  public:
   explicit Predictor(std::shared_ptr<const Model> model);
 
-  // Returns one prediction for each input, in order.
+  // Returns one prediction for each input, in order. Not recognized is what has no ink (blank), and with a
+  // calibration what is foreign; unsure, with a calibration, what is ambiguous.
   std::vector<Prediction> predict(std::span<const image::Input> inputs);
 
   const Model& model() const { return *model_; }

@@ -58,6 +58,7 @@ TEST(Predictor, DoesNotRecognizeABlankPicture) {
   Predictor predictor(constant_model({9, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
   const std::vector<image::Input> blank(1);
   EXPECT_EQ(predictor.predict(blank)[0].verdict, Verdict::not_recognized);
+  EXPECT_EQ(predictor.predict(blank)[0].reason, Reason::blank);
 }
 
 TEST(Predictor, SurvivesLogitsOfAnySize) {

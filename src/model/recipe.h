@@ -35,6 +35,8 @@ struct Recipe {
   double epochs;
   int chunk_size = 0;  // of nn::TrainerOptions
   float label_smoothing = 0;
+  // Samples that are not trained on but calibrated with (fit_calibration.h); 0: the model has no calibration.
+  int held_out = 0;
   std::vector<Knot> schedule = {};
   Augmentation digits = {};    // of pictures prepared as digits
   Augmentation garments = {};  // as garments; those prepared plainly stay as they are

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/format.h"
+#include "model/fit_calibration.h"
 
 namespace espy::model {
 namespace {
@@ -47,7 +48,7 @@ class SampleOrder {
   }
 
   struct Draw {
-    std::size_t sample;
+    std::size_t place;    // among the samples that are trained on
     std::uint64_t epoch;  // from 1
   };
 
@@ -163,8 +164,12 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
   const Result<nn::Network> start = nn::initialize(recipe.architecture, recipe.initializer, seeds.next());
   if (!start) return start.error();
   const nn::Precision precision = choose_precision(recipe, options.precision);
+  const std::uint64_t dropout_seed = seeds.next();
+  const std::uint64_t order_seed = seeds.next();
+  const std::uint64_t augmentation_seed = seeds.next();
+  const HeldOut parts = hold_out(data.labels, static_cast<std::size_t>(recipe.held_out), seeds.next());
   const Schedule schedule =
-      make_schedule(static_cast<std::int64_t>(data.inputs.size()), recipe, options.max_steps);
+      make_schedule(static_cast<std::int64_t>(parts.training.size()), recipe, options.max_steps);
   TrainingIdentity identity;
   if (options.checkpoints || options.resume_from) {
     identity = identify(data, recipe, options.seed, options.threads, precision, schedule.steps);
@@ -178,19 +183,19 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
                                               .chunk_size = recipe.chunk_size,
                                               .label_smoothing = recipe.label_smoothing,
                                               .precision = precision,
-                                              .seed = seeds.next()};
+                                              .seed = dropout_seed};
   const Result<std::unique_ptr<nn::Trainer>> trainer =
       options.resume_from
           ? nn::Trainer::resume(recipe.architecture, options.resume_from->state, trainer_options)
           : nn::Trainer::create(*start, trainer_options);
   if (!trainer) return trainer.error();
-  SampleOrder order(data.inputs.size(), seeds.next());
-  const std::uint64_t augmentation_seed = seeds.next();
+  SampleOrder order(parts.training.size(), order_seed);
   const Augmentation changes = augmentation(recipe, data.preparation);
 
   std::vector<SampleOrder::Draw> batch(static_cast<std::size_t>(recipe.batch_size));
   const nn::Trainer::LoadSample load_sample = [&](int index_in_batch, std::span<float> input) -> int {
-    const auto [sample, epoch] = batch[static_cast<std::size_t>(index_in_batch)];
+    const auto [place, epoch] = batch[static_cast<std::size_t>(index_in_batch)];
+    const std::size_t sample = parts.training[place];
     augment(data.inputs[sample], changes, augmentation_seed, sample, epoch, input);
     return data.labels[sample];
   };
@@ -252,14 +257,20 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
                    format("interrupted after step {} of {}", step + 1, schedule.steps)};
     }
   }
-  return ModelContent{.network = (*trainer)->network(),
-                      .preparation = data.preparation,
-                      .class_names = data.class_names,
-                      .recipe = std::string(recipe.name),
-                      .metrics = {{"seed", format("{}", options.seed)},
-                                  {"precision", precision == nn::Precision::bf16 ? "bf16" : "f32"},
-                                  {"threads", format("{}", options.threads)},
-                                  {"steps", format("{}", schedule.steps)}}};
+  ModelContent content{.network = (*trainer)->network(),
+                       .preparation = data.preparation,
+                       .class_names = data.class_names,
+                       .recipe = std::string(recipe.name),
+                       .metrics = {{"seed", format("{}", options.seed)},
+                                   {"precision", precision == nn::Precision::bf16 ? "bf16" : "f32"},
+                                   {"threads", format("{}", options.threads)},
+                                   {"steps", format("{}", schedule.steps)}}};
+  if (!parts.held_out.empty()) {
+    Result<Calibration> calibration = fit_calibration(content.network, data, parts.held_out, options.threads);
+    if (!calibration) return std::move(calibration).error();
+    content.calibration = *std::move(calibration);
+  }
+  return content;
 }
 
 }  // namespace espy::model

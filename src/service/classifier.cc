@@ -4,10 +4,12 @@
 #include <cassert>
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "base/format.h"
 #include "model/predictor.h"
 
 namespace espy::service {
@@ -20,6 +22,8 @@ constexpr std::size_t kMaxBatch = 256;
 struct Work {
   Lane::Completion done;
   std::chrono::steady_clock::time_point arrival;
+  std::optional<double> coverage;
+  std::vector<std::string> set;
   store::Entry entry;
 };
 
@@ -64,8 +68,8 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   void classify(Request request, Completion done);
   void predict_all();
   void predict(Batch& batch);
-  void record(std::shared_ptr<Work> work, model::Prediction prediction);
-  Answer answer_from(store::Entry&& entry) const;
+  void record(std::shared_ptr<Work> work, model::Prediction prediction, const model::Model& model);
+  Answer answer_from(Work&& work) const;
   void hand_over(Outcome outcome);
   void deliver();
 
@@ -88,6 +92,12 @@ void Lane::State::classify(Request request, Completion done) {
   const Result<std::size_t> index = classifier.registry().find(request.model);
   if (!index) return done(index.error());
   const model::Model& model = *classifier.registry().model(*index);
+  if (request.coverage && !model.calibration()) {
+    return done(Error{ErrorCode::invalid_input,
+                      espy::format("model {} has no calibration, so it has no sets of a coverage",
+                                   classifier.registry().name(*index))});
+  }
+  work->coverage = request.coverage;
 
   const auto bytes = std::as_bytes(std::span(request.upload));
   const Result<image::Format> format = image::detect_format(bytes);
@@ -130,17 +140,29 @@ void Lane::State::predict(Batch& batch) {
     std::vector<model::Prediction> predictions =
         batch.predictor->predict(std::span(inputs).subspan(begin, count));
     assert(predictions.size() == count);
-    for (std::size_t i = 0; i < count; ++i) record(std::move(works[begin + i]), std::move(predictions[i]));
+    for (std::size_t i = 0; i < count; ++i) {
+      record(std::move(works[begin + i]), std::move(predictions[i]), batch.predictor->model());
+    }
   }
 }
 
-void Lane::State::record(std::shared_ptr<Work> work, model::Prediction prediction) {
+void Lane::State::record(std::shared_ptr<Work> work, model::Prediction prediction,
+                         const model::Model& model) {
+  const std::vector<std::string>& names = model.class_names();
+  const auto index_of = [](int label) { return static_cast<std::size_t>(label); };
   store::Record& record = work->entry.record;
   record.id = classifier.ids_.next(record.time);
   record.label = prediction.label;
   record.class_name = std::move(prediction.class_name);
   record.confidence = prediction.confidence;
   record.verdict = prediction.verdict;
+  record.reason = prediction.reason;
+  if (prediction.verdict == Verdict::unsure) record.alternative = names[index_of(prediction.alternative)];
+  if (work->coverage) {
+    for (const int label : model.calibration()->label_set(prediction.probabilities, *work->coverage)) {
+      work->set.push_back(names[index_of(label)]);
+    }
+  }
   record.latency =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - work->arrival);
   std::shared_ptr<const store::Entry> entry(work, &work->entry);
@@ -151,10 +173,10 @@ void Lane::State::record(std::shared_ptr<Work> work, model::Prediction predictio
 }
 
 // The entry is on disk and the store has let go of it.
-Answer Lane::State::answer_from(store::Entry&& entry) const {
-  Answer answer{.record = std::move(entry.record), .upload_media_type = {}};
+Answer Lane::State::answer_from(Work&& work) const {
+  Answer answer{.record = std::move(work.entry.record), .upload_media_type = {}, .set = std::move(work.set)};
   if (classifier.store().keeps_upload(answer.record.upload_bytes)) {
-    answer.upload_media_type = std::move(entry.upload.media_type);
+    answer.upload_media_type = std::move(work.entry.upload.media_type);
   }
   return answer;
 }
@@ -177,7 +199,7 @@ void Lane::State::deliver() {
   for (Outcome& outcome : burst) {
     const Lane::Completion done = std::move(outcome.work->done);
     if (outcome.result) {
-      done(answer_from(std::move(outcome.work->entry)));
+      done(answer_from(std::move(*outcome.work)));
     } else {
       done(std::move(outcome.result).error());
     }

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -21,12 +23,16 @@ struct Request {
   std::string upload;
   std::string file_name;  // as the client said it; may be empty
   std::string model;      // a name in the registry; empty for the default
+  // From 0 to 1: the answer also has the set of classes that holds the right one so often.
+  std::optional<double> coverage = std::nullopt;
 };
 
 // A prediction that is on disk.
 struct Answer {
   store::Record record;
   std::string upload_media_type;  // "image/png"; empty when the upload was too large to be kept
+  // Likeliest first; when a coverage was asked for. Not part of the record.
+  std::vector<std::string> set = {};
 };
 
 struct ClassifierOptions {
@@ -64,7 +70,8 @@ class Lane {
   using Schedule = std::function<void(std::function<void()>)>;
 
   // Gets the answer, or why there is none:
-  // decode's errors; not_found (no such model); unavailable (the record could not be committed).
+  // decode's errors; not_found (no such model); invalid_input (a coverage asked of a model that has no
+  // calibration); unavailable (the record could not be committed).
   using Completion = std::function<void(Result<Answer>)>;
 
   Lane(Classifier& classifier, Schedule schedule);

@@ -120,6 +120,7 @@ TEST_F(LaneTest, ABlankPictureIsNotRecognizedAndStillRecorded) {
   const Result<Answer> answer = answer_to({.upload = blank_picture(), .file_name = "", .model = ""});
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->record.verdict, Verdict::not_recognized);
+  EXPECT_EQ(answer->record.reason, Reason::blank);
   EXPECT_TRUE(service_.store.find(answer->record.id));
 }
 
@@ -131,6 +132,53 @@ TEST_F(LaneTest, WhatIsRefusedLeavesNoRecord) {
                "");
   expect_error({.upload = bar_picture().substr(0, 1200), .file_name = "", .model = ""},
                ErrorCode::invalid_input, "");
+}
+
+TEST_F(LaneTest, ACoverageNeedsACalibration) {
+  expect_error({.upload = bar_picture(), .file_name = "", .model = "", .coverage = 0.9},
+               ErrorCode::invalid_input, "model digits has no calibration");
+}
+
+// A calibration under which the constant model's answer is ambiguous, and no picture foreign.
+std::shared_ptr<const model::Model> unsure_model() {
+  const auto constant = testing::constant_model(2, {"a", "b", "c"});
+  model::Calibration calibration;
+  calibration.held_out = 100;
+  calibration.temperature = 5;
+  calibration.least_confidence = 0.9F;
+  calibration.most_foreignness = 1e30F;
+  const std::vector<double> means(3 * model::kInkFigures);
+  std::vector<double> factor(model::kInkFigures * (model::kInkFigures + 1) / 2);
+  for (std::size_t i = 0; i < model::kInkFigures; ++i) factor[i * (i + 1) / 2 + i] = 1;
+  calibration.ink = {model::kInkFigures, means, factor};
+  calibration.conformal = {{100, 0.65F}};
+  return std::make_shared<const model::Model>(*model::Model::create({.network = constant->network(),
+                                                                     .preparation = constant->preparation(),
+                                                                     .class_names = constant->class_names(),
+                                                                     .recipe = constant->recipe(),
+                                                                     .metrics = {},
+                                                                     .calibration = calibration}));
+}
+
+TEST(CalibratedLane, AnUnsureAnswerNamesItsAlternativeAndTheSet) {
+  Service service;
+  service.add("unsure", unsure_model());
+  const auto classifier = Classifier::create(service.registry, service.store);
+  ASSERT_TRUE(classifier);
+  Queue queue;
+  std::optional<Result<Answer>> answer;
+  Lane lane(**classifier, queue.schedule());
+  lane.classify({.upload = bar_picture(), .file_name = "", .model = "unsure", .coverage = 0.9},
+                [&](Result<Answer> given) { answer = std::move(given); });
+  while (!answer) queue.run_one();
+  ASSERT_TRUE(*answer) << answer->error().message;
+  const store::Record& record = (*answer)->record;
+  EXPECT_EQ(record.verdict, Verdict::unsure);
+  EXPECT_EQ(record.reason, Reason::ambiguous);
+  EXPECT_EQ(record.class_name, "c");
+  EXPECT_EQ(record.alternative, "a");
+  EXPECT_EQ((*answer)->set, (std::vector<std::string>{"c"}));
+  EXPECT_EQ(*service.store.find(record.id), record);
 }
 
 TEST_F(LaneTest, AStoreThatFailsMakesTheAnswerUnavailable) {

@@ -23,6 +23,8 @@ struct Record {
   std::string class_name;
   float confidence = 0;
   Verdict verdict = Verdict::recognized;
+  Reason reason = Reason::none;           // of the verdict
+  std::string alternative;                // when unsure: the class that is next likely
   std::array<std::uint8_t, 784> input{};  // what the network saw: 28 rows of 28, 255 = ink
   Sha256 upload_digest{};                 // of the upload's bytes; what is read back is checked against it
   std::uint64_t upload_bytes = 0;

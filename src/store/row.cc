@@ -91,6 +91,10 @@ std::int64_t checksum(const Record& record) {
   encoding.number(static_cast<std::int64_t>(record.upload_bytes));
   encoding.number(record.latency.count());
   encoding.raw(record.input);
+  if (record.reason != Reason::none || !record.alternative.empty()) {
+    encoding.number(static_cast<std::int64_t>(record.reason));
+    encoding.text(record.alternative);
+  }
   return encoding.checksum();
 }
 
@@ -120,12 +124,14 @@ void bind_record(Statement& statement, const Record& record, std::int64_t checks
   statement.bind(7, record.class_name);
   statement.bind(8, double{record.confidence});
   statement.bind(9, static_cast<std::int64_t>(record.verdict));
-  statement.bind(10, record.upload_digest);
-  statement.bind(11, static_cast<std::int64_t>(record.upload_bytes));
-  statement.bind(12, std::int64_t{record.latency.count()});
-  statement.bind(13, std::int64_t{is_astray(record)});
-  statement.bind(14, checksum);
-  statement.bind(15, record.input);
+  statement.bind(10, static_cast<std::int64_t>(record.reason));
+  statement.bind(11, record.alternative);
+  statement.bind(12, record.upload_digest);
+  statement.bind(13, static_cast<std::int64_t>(record.upload_bytes));
+  statement.bind(14, std::int64_t{record.latency.count()});
+  statement.bind(15, std::int64_t{is_astray(record)});
+  statement.bind(16, checksum);
+  statement.bind(17, record.input);
 }
 
 void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum) {
@@ -158,8 +164,8 @@ Result<std::optional<Uuid>> read_newest_id(Statement& statement, const Connectio
 Result<Record> read_record(const Statement& statement) {
   Record record;
   const bool sizes_fit = copy(statement.blob(0), record.id.bytes) &&
-                         copy(statement.blob(9), record.upload_digest) &&
-                         copy(statement.blob(14), record.input);
+                         copy(statement.blob(11), record.upload_digest) &&
+                         copy(statement.blob(16), record.input);
   record.time = Timestamp(std::chrono::microseconds(statement.integer(1)));
   record.model = statement.text(2);
   record.model_version = statement.text(3);
@@ -168,10 +174,12 @@ Result<Record> read_record(const Statement& statement) {
   record.class_name = statement.text(6);
   record.confidence = static_cast<float>(statement.real(7));
   record.verdict = static_cast<Verdict>(statement.integer(8));
-  record.upload_bytes = static_cast<std::uint64_t>(statement.integer(10));
-  record.latency = std::chrono::microseconds(statement.integer(11));
+  record.reason = static_cast<Reason>(statement.integer(9));
+  record.alternative = statement.text(10);
+  record.upload_bytes = static_cast<std::uint64_t>(statement.integer(12));
+  record.latency = std::chrono::microseconds(statement.integer(13));
   // A value that does not fit its field changes on the way into it, and then the checksum differs as well.
-  if (!sizes_fit || checksum(record) != statement.integer(13)) {
+  if (!sizes_fit || checksum(record) != statement.integer(15)) {
     return Error{ErrorCode::corrupt,
                  format("record {} is damaged: its checksum does not fit", to_string(record.id))};
   }

@@ -13,18 +13,20 @@ namespace espy::store {
 
 // The columns, in the order that bind_... and read_... use.
 inline constexpr std::string_view kRecordColumns =
-    "id, time, model, model_version, file_name, label, class_name, confidence, verdict, upload_digest, "
-    "upload_bytes, latency, astray, checksum, input";
-inline constexpr int kRecordColumnCount = 15;
+    "id, time, model, model_version, file_name, label, class_name, confidence, verdict, reason, "
+    "alternative, upload_digest, upload_bytes, latency, astray, checksum, input";
+inline constexpr int kRecordColumnCount = 17;
 inline constexpr std::string_view kUploadColumns = "media_type, upload_checksum, upload";
 inline constexpr int kUploadColumnCount = 3;
 
 // Returns the first eight bytes, big-endian, of the SHA-256 of the record's canonical encoding:
 //   encoding := id(16 bytes) time model model_version file_name label class_name confidence verdict
-//               upload_digest(32 bytes) upload_bytes latency input(784 bytes)
+//               upload_digest(32 bytes) upload_bytes latency input(784 bytes) because?
+//   because  := reason alternative
 //   text     := length bytes
 // where every number, length included, has eight bytes, big-endian, two's complement, and the confidence is
-// its IEEE 754 single's bits. NOTE: histories hold these values; never change the encoding.
+// its IEEE 754 single's bits. `because` is there when the record has a reason or an alternative: records from
+// before there were any keep their checksums. NOTE: histories hold these values; never change the encoding.
 std::int64_t checksum(const Record& record);
 
 // As above, of

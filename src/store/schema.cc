@@ -15,6 +15,8 @@ extern const unsigned char espy_embedded_store_migration_2[];
 extern const unsigned char espy_embedded_store_migration_2_end[];
 extern const unsigned char espy_embedded_store_migration_3[];
 extern const unsigned char espy_embedded_store_migration_3_end[];
+extern const unsigned char espy_embedded_store_migration_4[];
+extern const unsigned char espy_embedded_store_migration_4_end[];
 }
 
 namespace espy::store {
@@ -29,7 +31,8 @@ std::string embedded(const unsigned char* begin, const unsigned char* end) {
 std::array<std::string, kSchemaVersion> migrations() {
   return {embedded(espy_embedded_store_migration_1, espy_embedded_store_migration_1_end),
           embedded(espy_embedded_store_migration_2, espy_embedded_store_migration_2_end),
-          embedded(espy_embedded_store_migration_3, espy_embedded_store_migration_3_end)};
+          embedded(espy_embedded_store_migration_3, espy_embedded_store_migration_3_end),
+          embedded(espy_embedded_store_migration_4, espy_embedded_store_migration_4_end)};
 }
 
 Result<std::int64_t> integer(Connection& connection, const std::string& sql) {

@@ -617,43 +617,77 @@ TEST_F(StoreFile, RefusesANewerStore) {
   expect_error(open(Access::read_only), ErrorCode::corrupt, "newer espy");
 }
 
-TEST_F(StoreFile, MigratesAnOlderStoreWithItsRecords) {
+// As records were before version 4 of the schema.
+Record record_without_reason(int number) {
+  Record record = make_record(number);
+  record.reason = Reason::none;
+  record.alternative.clear();
+  return record;
+}
+
+constexpr std::string_view kColumnsBeforeReasons =
+    "id, time, model, model_version, file_name, label, class_name, confidence, verdict, upload_digest, "
+    "upload_bytes, latency, astray, checksum, input";
+
+class OlderStore : public StoreFile, public ::testing::WithParamInterface<int> {};
+
+TEST_P(OlderStore, IsMigratedWithItsRecords) {
+  const int version = GetParam();
   {
-    auto connection = open_for_writing(path_, 1);
+    auto connection = open_for_writing(path_, version);
     ASSERT_TRUE(connection) << connection.error().message;
-    EXPECT_EQ(*(*connection)->value("PRAGMA user_version", "read"), "1");
+    EXPECT_EQ(*(*connection)->value("PRAGMA user_version", "read"), format("{}", version));
     EXPECT_EQ(*(*connection)->value("SELECT count(*) FROM sqlite_schema WHERE name = 'record_page'", "read"),
-              "0");
+              version < 3 ? "0" : "1");
   }
   // Today's records are put into a store of today and carried over.
   const std::string present = folder_.file("present");
   {
     auto store = Store::open("sqlite:" + present);
     for (int number = 0; number < 30; ++number) {
-      ASSERT_TRUE((*store)->append(make_record(number), number == 8 ? Upload() : make_upload(number)));
+      ASSERT_TRUE(
+          (*store)->append(record_without_reason(number), number == 8 ? Upload() : make_upload(number)));
     }
   }
   {
-    auto connection = open_for_writing(path_, 1);
-    ASSERT_TRUE(
+    auto connection = open_for_writing(path_, version);
+    const std::string in_two_tables = format(
+        "INSERT INTO record SELECT seq, {0} FROM present.record;"
+        "INSERT INTO upload SELECT seq, {1} FROM present.record WHERE upload NOT NULL;",
+        kColumnsBeforeReasons, kUploadColumns);
+    const std::string in_one = format("INSERT INTO record SELECT seq, {0}, {1} FROM present.record;",
+                                      kColumnsBeforeReasons, kUploadColumns);
+    const Result<void> filled =
         (*connection)
-            ->execute(format("ATTACH '{0}' AS present;"
-                             "INSERT INTO record SELECT seq, {1} FROM present.record;"
-                             "INSERT INTO upload SELECT seq, {2} FROM present.record WHERE upload NOT NULL;",
-                             present, kRecordColumns, kUploadColumns),
-                      "fill"));
+            ->execute(format("ATTACH '{}' AS present; {}", present, version < 3 ? in_two_tables : in_one),
+                      "fill");
+    ASSERT_TRUE(filled) << filled.error().message;
   }
-  expect_error(open(Access::read_only), ErrorCode::unavailable, "has schema version 1, needs 3");
+  expect_error(open(Access::read_only), ErrorCode::unavailable,
+               format("has schema version {}, needs {}", version, kSchemaVersion));
   auto store = open();
   ASSERT_TRUE(store) << store.error().message;
   Query query;
   query.label = 3;
-  EXPECT_EQ((*store)->list(query)->records, (std::vector{make_record(23), make_record(13), make_record(3)}));
+  EXPECT_EQ((*store)->list(query)->records,
+            (std::vector{record_without_reason(23), record_without_reason(13), record_without_reason(3)}));
   EXPECT_EQ(*(*store)->find_upload(make_record(7).id), make_upload(7));
   expect_error((*store)->find_upload(make_record(8).id), ErrorCode::not_found, "was not kept");
   EXPECT_TRUE((*store)->append(make_record(30), {}));
+  EXPECT_EQ(*(*store)->find(make_record(30).id), make_record(30));
   store = Error{ErrorCode::internal, "closed"};
-  EXPECT_EQ(*(*open_for_reading(path_))->value("PRAGMA user_version", "read"), "3");
+  EXPECT_EQ(*(*open_for_reading(path_))->value("PRAGMA user_version", "read"), format("{}", kSchemaVersion));
+}
+
+INSTANTIATE_TEST_SUITE_P(Versions, OlderStore, ::testing::Values(1, 2, 3));
+
+TEST_F(StoreFile, FindsAChangedReason) {
+  fill(6);
+  ASSERT_TRUE(
+      (*open_for_writing(path_))->execute("UPDATE record SET alternative = '8' WHERE reason = 3", "change"));
+  const auto store = open();
+  expect_error((*store)->find(make_record(5).id), ErrorCode::corrupt, "is damaged");
+  EXPECT_EQ(*(*store)->find(make_record(3).id), make_record(3));
 }
 
 TEST_F(StoreFile, FindsAFlippedBitInARecord) {

@@ -36,7 +36,14 @@ inline Record make_record(int number) {
   record.label = number % 10;
   record.class_name = format("{}", number % 10);
   record.confidence = static_cast<float>(number % 100) / 100;
-  record.verdict = number % 3 == 0 ? Verdict::not_recognized : Verdict::recognized;
+  if (number % 3 == 0) {
+    record.verdict = Verdict::not_recognized;
+    record.reason = number % 2 == 0 ? Reason::blank : Reason::foreign;
+  } else if (number % 5 == 0) {
+    record.verdict = Verdict::unsure;
+    record.reason = Reason::ambiguous;
+    record.alternative = format("{}", (number + 1) % 10);
+  }
   for (size_t i = 0; i < record.input.size(); ++i) {
     record.input[i] = static_cast<std::uint8_t>(i * 7 + static_cast<size_t>(number));
   }

@@ -73,7 +73,7 @@ Result<void> Writer::prepare_statements() {
       {&find_, std::string(kFindRecord)},
       {&insert_,
        format("INSERT INTO record ({}, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "
-              "?14, ?15, ?16, ?17, ?18)",
+              "?14, ?15, ?16, ?17, ?18, ?19, ?20)",
               kRecordColumns, kUploadColumns)},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
