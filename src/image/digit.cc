@@ -94,7 +94,8 @@ DigitBox scale_to_box(const GrayImage& coverage, const Box& box) {
   const int left = box.left - (side - box.width()) / 2;
   const int top = box.top - (side - box.height()) / 2;
   const GrayImage square = crop(coverage, {left, top, left + side, top + side}, 0);
-  const std::vector<std::uint32_t> means = area_means(square, kBoxSide, kBoxSide);
+  const std::vector<std::uint32_t> means =
+      area_means(smoothly_enlarged(square, kBoxSide), kBoxSide, kBoxSide);
   const std::uint64_t peak = std::max<std::uint64_t>(*std::max_element(means.begin(), means.end()), 1);
   DigitBox scaled;
   std::transform(means.begin(), means.end(), scaled.begin(), [&](std::uint32_t mean) {
