@@ -236,6 +236,56 @@ void to_depth_below(GrayImage& picture, int paper) {
   for (std::uint8_t& shade : picture.pixels) shade = depth[shade];
 }
 
+// Takes out pixels that are black or white by chance, from a small picture where there are many of them. In a
+// larger one they vanish when it is scaled.
+void remove_impulse_noise(GrayImage& picture, int contrast) {
+  constexpr int kLongest = 64;
+  // Of 1,000 digits in MNIST's form none has so many lonely pixels (1 %), under 17 % of noise all have.
+  constexpr int kShareOfLonely = 100;
+  // A pixel in a stroke of two has at least three like it. Measured errors under the noise: 3.0 % with 1, 2.3
+  // % with 2, 3.5 % with 3.
+  constexpr int kMostAlike = 2;
+  constexpr int kRounds = 2;
+  const int width = picture.width;
+  const int height = picture.height;
+  if (std::max(width, height) > kLongest) return;
+  // How many of the eight pixels around one are like it; outside nothing is.
+  const auto count_alike = [&](int x, int y) {
+    int alike = 0;
+    for (int near_y = std::max(0, y - 1); near_y <= std::min(height - 1, y + 1); ++near_y) {
+      for (int near_x = std::max(0, x - 1); near_x <= std::min(width - 1, x + 1); ++near_x) {
+        alike += 2 * std::abs(picture.at(near_x, near_y) - picture.at(x, y)) < contrast ? 1 : 0;
+      }
+    }
+    return alike - 1;
+  };
+  const auto median_around = [&](int x, int y) {
+    std::array<std::uint8_t, 9> near;
+    std::size_t count = 0;
+    for (int near_y = std::max(0, y - 1); near_y <= std::min(height - 1, y + 1); ++near_y) {
+      for (int near_x = std::max(0, x - 1); near_x <= std::min(width - 1, x + 1); ++near_x) {
+        near[count++] = picture.at(near_x, near_y);
+      }
+    }
+    std::sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(count));
+    return near[count / 2];
+  };
+  int lonely = 0;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) lonely += count_alike(x, y) == 0 ? 1 : 0;
+  }
+  if (lonely * kShareOfLonely < width * height) return;
+  for (int round = 0; round < kRounds; ++round) {
+    GrayImage cleaned = picture;
+    for (int y = 0; y < height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        if (count_alike(x, y) <= kMostAlike) cleaned.pixels[index(x, y, width)] = median_around(x, y);
+      }
+    }
+    picture = std::move(cleaned);
+  }
+}
+
 enum class Light { multiplies, adds };
 
 // The same where the paper's shade is not the same everywhere. Light on paper multiplies, so the ratio
@@ -298,7 +348,9 @@ void to_distance_from(GrayImage& picture, const std::vector<std::uint8_t>& shade
 
 // Replaces every pixel by how far it is from its paper, 255 being the furthest there can be.
 void to_depth(GrayImage& picture) {
-  const Histogram shades = histogram_of(picture.pixels);
+  Histogram shades = histogram_of(picture.pixels);
+  remove_impulse_noise(picture, percentile(shades, 0.99) - percentile(shades, 0.01));
+  shades = histogram_of(picture.pixels);
   const std::vector<std::uint8_t> bands =
       shades_of_bands(picture, percentile(shades, 0.99) - percentile(shades, 0.01));
   if (!bands.empty()) return to_distance_from(picture, bands);
