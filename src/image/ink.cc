@@ -128,38 +128,50 @@ Grid cell_means(const GrayImage& picture) {
   return grid;
 }
 
-// Replaces every cell by combine() of the cells at most `reach` away, in x and then in y.
+// Replaces every cell by what combine() makes of the cells at most `reach` away, in x and then in y.
 template <typename Combine>
 Grid spread(const Grid& grid, int reach, Combine combine) {
-  Grid result = grid;
   Grid between = grid;
-  std::vector<float> near;
-  const auto gather = [&](int from, int to, auto value) {
-    near.clear();
-    for (int i = from; i <= to; ++i) near.push_back(value(i));
-    return combine(near);
-  };
   for (int y = 0; y < grid.height; ++y) {
-    for (int x = 0; x < grid.width; ++x) {
-      between.values[index(x, y, grid.width)] = gather(
-          std::max(0, x - reach), std::min(grid.width - 1, x + reach), [&](int i) { return grid.at(i, y); });
+    const float* from = grid.values.data() + index(0, y, grid.width);
+    float* to = between.values.data() + index(0, y, grid.width);
+    for (int step = 1; step <= std::min(reach, grid.width - 1); ++step) {
+      for (int x = 0; x < grid.width - step; ++x) to[x] = combine(to[x], from[x + step]);
+      for (int x = step; x < grid.width; ++x) to[x] = combine(to[x], from[x - step]);
     }
   }
+  Grid result = between;
   for (int y = 0; y < grid.height; ++y) {
-    for (int x = 0; x < grid.width; ++x) {
-      result.values[index(x, y, grid.width)] =
-          gather(std::max(0, y - reach), std::min(grid.height - 1, y + reach),
-                 [&](int i) { return between.at(x, i); });
+    float* to = result.values.data() + index(0, y, grid.width);
+    for (int near = std::max(0, y - reach); near <= std::min(grid.height - 1, y + reach); ++near) {
+      if (near == y) continue;
+      const float* from = between.values.data() + index(0, near, grid.width);
+      for (int x = 0; x < grid.width; ++x) to[x] = combine(to[x], from[x]);
     }
   }
   return result;
 }
 
-float mean_of(const std::vector<float>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0F) / static_cast<float>(values.size());
+Grid local_least(const Grid& grid, int reach) {
+  return spread(grid, reach, [](float a, float b) { return b < a ? b : a; });
 }
-float least_of(const std::vector<float>& values) { return *std::min_element(values.begin(), values.end()); }
-float most_of(const std::vector<float>& values) { return *std::max_element(values.begin(), values.end()); }
+
+Grid local_most(const Grid& grid, int reach) {
+  return spread(grid, reach, [](float a, float b) { return a < b ? b : a; });
+}
+
+Grid local_means(const Grid& grid, int reach) {
+  Grid means = spread(grid, reach, [](float a, float b) { return a + b; });
+  const auto near = [reach](int at, int length) {
+    return std::min(at + reach, length - 1) - std::max(at - reach, 0) + 1;
+  };
+  for (int y = 0; y < grid.height; ++y) {
+    for (int x = 0; x < grid.width; ++x) {
+      means.values[index(x, y, grid.width)] /= static_cast<float>(near(x, grid.width) * near(y, grid.height));
+    }
+  }
+  return means;
+}
 
 // Between which two cells' middles a pixel lies, and how near to the second.
 struct Between {
@@ -217,7 +229,7 @@ bool is_ink_light(const GrayImage& picture, const Histogram& shades, const Histo
   // Of a border in uneven light no shade is the paper's. But ink is the smaller part of its surroundings, so
   // the differences from the local mean have their long tail on the ink's side: the sign of their third
   // moment.
-  const Grid light = spread(cell_means(picture), kClosingReach, mean_of);
+  const Grid light = local_means(cell_means(picture), kClosingReach);
   double third_moment = 0;
   visit_smooth(light, picture.width, picture.height, [&](std::size_t i, float mean) {
     const double difference = static_cast<double>(picture.pixels[i]) - static_cast<double>(mean);
@@ -347,12 +359,10 @@ void to_distance_from(GrayImage& picture, const std::vector<std::uint8_t>& shade
 }
 
 // Replaces every pixel by how far it is from its paper, 255 being the furthest there can be.
-void to_depth(GrayImage& picture) {
-  Histogram shades = histogram_of(picture.pixels);
-  remove_impulse_noise(picture, percentile(shades, 0.99) - percentile(shades, 0.01));
-  shades = histogram_of(picture.pixels);
-  const std::vector<std::uint8_t> bands =
-      shades_of_bands(picture, percentile(shades, 0.99) - percentile(shades, 0.01));
+void to_depth(GrayImage& picture, const Histogram& shades) {
+  const int contrast = percentile(shades, 0.99) - percentile(shades, 0.01);
+  remove_impulse_noise(picture, contrast);
+  const std::vector<std::uint8_t> bands = shades_of_bands(picture, contrast);
   if (!bands.empty()) return to_distance_from(picture, bands);
 
   const bool is_light = is_ink_light(picture, shades, border_histogram(picture));
@@ -362,8 +372,8 @@ void to_depth(GrayImage& picture) {
     return to_depth_below(picture, percentile(border, 0.5));
   }
   // A closing (darkness shrinks, then grows) leaves the paper alone and fills what is thinner than its reach.
-  const Grid closed = spread(spread(cell_means(picture), kClosingReach, most_of), kClosingReach, least_of);
-  to_depth_below(picture, spread(closed, 1, mean_of), is_light ? Light::adds : Light::multiplies);
+  const Grid closed = local_least(local_most(cell_means(picture), kClosingReach), kClosingReach);
+  to_depth_below(picture, local_means(closed, 1), is_light ? Light::adds : Light::multiplies);
 }
 
 // Otsu's threshold: the least shade of the upper class, when the variance between two classes is greatest.
@@ -504,7 +514,7 @@ std::optional<Ink> find_ink(const GrayImage& picture) {
   const Histogram shades = histogram_of(depth.pixels);
   if (percentile(shades, 1) - percentile(shades, 0) < kLeastContrast) return std::nullopt;
 
-  to_depth(depth);
+  to_depth(depth, shades);
 
   const Histogram depths = histogram_of(depth.pixels);
   const Histogram border = border_histogram(depth);
