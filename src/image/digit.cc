@@ -150,12 +150,14 @@ Box visible_part(const Box& box, const Box& visible) {
   return part;
 }
 
-// Whether a thin line runs across a picture of 28x28: the ink is wider than the box, and thin at both ends.
+// Whether a thin line runs across a picture of 28x28: the ink is much wider than the box, and thin at both
+// ends.
 bool has_line_across(const Ink& ink) {
+  constexpr int kWidest = 22;  // of a digit alone, enlarged by a tenth
   constexpr int kColumns = 2;
   constexpr int kThinnest = 4;  // so many pixels of ink a column at most
   if (ink.coverage.width != kInputSide || ink.coverage.height != kInputSide) return false;
-  if (ink.box.width() <= kBoxSide) return false;
+  if (ink.box.width() <= kWidest) return false;
   const auto is_thin_from = [&](int from) {
     int sum = 0;
     for (int x = from; x < from + kColumns; ++x) {

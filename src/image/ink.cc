@@ -41,9 +41,9 @@ constexpr int kHalfCovered = 128;
 // Ink that spans this share of the shorter side is enough to do without what touches the border.
 constexpr int kShareOfDigit = 8;
 
-// Ruled lines reach the border, digits seldom do. So what the border shows, but for its deepest hundredth, is
-// not ink, as long as it is less deep than three quarters of the deepest 0.2 % of the picture.
-constexpr double kShareOfBorder = 0.99;
+// What shows at two facing sides of the picture, but for the deepest hundredth, is not ink, as long as
+// nothing at the border is more than three quarters as deep as the deepest 0.2 % of the picture.
+constexpr double kShareOfSide = 0.99;
 constexpr double kRulingOfInk = 0.75;
 constexpr double kShareOfDeepest = 0.002;
 
@@ -212,6 +212,20 @@ void visit_smooth(const Grid& grid, int width, int height, Visit visit) {
       visit(pixel++, before + (line[column.second] - before) * column.share);
     }
   }
+}
+
+// How deep ruled lines are, if there are any: they reach two sides of the picture that face each other, which
+// a digit seldom does.
+int depth_at_facing_sides(const GrayImage& depth, double share) {
+  const int thick = std::max(1, std::min(depth.width, depth.height) / 32);
+  const auto side = [&](const Box& box) {
+    return percentile(histogram_of(crop(depth, box, 0).pixels), share);
+  };
+  const int left = side({0, 0, thick, depth.height});
+  const int right = side({depth.width - thick, 0, depth.width, depth.height});
+  const int top = side({0, 0, depth.width, thick});
+  const int bottom = side({0, depth.height - thick, depth.width, depth.height});
+  return std::max(std::min(left, right), std::min(top, bottom));
 }
 
 // Whether what is written is lighter than what it is written on.
@@ -526,8 +540,9 @@ std::optional<Ink> find_ink(const GrayImage& picture) {
   }
   constexpr double kFaintest = 4;
   int weak = std::max(1, static_cast<int>(std::min(strong / 2.0, std::max(kFaintest, noise))));
-  const int ruling = percentile(border, kShareOfBorder);
-  if (ruling > noise && ruling < kRulingOfInk * percentile(depths, 1 - kShareOfDeepest)) {
+  const int ruling = depth_at_facing_sides(depth, kShareOfSide);
+  if (ruling > noise &&
+      percentile(border, kShareOfSide) < kRulingOfInk * percentile(depths, 1 - kShareOfDeepest)) {
     weak = ruling + 1;
     strong = std::max({strong, weak, otsu_threshold(without_below(depths, weak))});
   }
