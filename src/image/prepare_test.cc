@@ -365,6 +365,20 @@ TEST(PrepareGarment, CentresTheShorterSide) {
   EXPECT_EQ(input[0], 0);
 }
 
+TEST(PrepareGarment, TrimsInUnevenLight) {
+  const auto is_garment = [](int x, int y) { return x >= 60 && x < 120 && y >= 40 && y < 160; };
+  GrayImage shaded = drawing(200, 200, 0, 80, is_garment);
+  for (int y = 0; y < 200; ++y) {
+    for (int x = 0; x < 200; ++x) {
+      if (!is_garment(x, y))
+        shaded.pixels[static_cast<std::size_t>(y * 200 + x)] = static_cast<std::uint8_t>(250 - x / 5);
+    }
+  }
+  const Measure form = measure(prepare(shaded, Preparation::garment));
+  EXPECT_EQ(form.bottom - form.top, 28);
+  EXPECT_EQ(form.right - form.left, 14);
+}
+
 TEST(PrepareGarment, KeepsAGarmentThatFillsItsCorners) {
   const GrayImage square =
       drawing(200, 200, 10, 240, [](int x, int y) { return x >= 20 && x < 180 && y >= 20 && y < 180; });
