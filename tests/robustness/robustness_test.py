@@ -1,7 +1,6 @@
 """Digits and garments are read when the world has been at them. By default on samples, with `script/test --all` on all
 test pictures; bounds leave two standard errors to a sample."""
 import functools
-import os
 import pathlib
 import sys
 import unittest
@@ -16,9 +15,8 @@ import pictures
 COUNT = 10000 if espy.SLOW else 500
 LARGE_COUNT = 1000 if espy.SLOW else 100
 
-# What the shipped networks reach; the goals are 0.008 and 0.07, with a network that was trained on warps.
+# What the shipped networks reach; the goal for warps is 0.008, with one that was trained on them.
 AFFINE_ERROR = 0.025
-OTHERS_ERROR = 0.10
 GARMENT_LOSS = 0.05  # how much worse the same garments may be read from a photograph
 
 
@@ -61,19 +59,6 @@ class DigitsTest(espy.TestCase):
 
     def test_digits_drawn_with_a_mouse(self):
         self.large(paper.drawn, 0.03)
-
-
-@unittest.skipUnless(os.environ.get("ESPY_TEST_DIGITS"), "no other digits are here: ESPY_TEST_DIGITS is not set")
-class OthersTest(espy.TestCase):
-    """Other people's digits, where the folder ESPY_TEST_DIGITS has them."""
-
-    def test_other_digits(self):
-        server = self.serve("--max-kept-upload", "0")
-        for name, digits, labels in measure.others(os.environ["ESPY_TEST_DIGITS"]):
-            with self.subTest(name):
-                rate = measure.error_rate(server, [measure.png(p) for p in digits], labels, "digits")
-                print(f"{name}: error {100 * rate:.2f} % of {len(labels)}", flush=True)
-                self.assertLessEqual(rate, bound(OTHERS_ERROR, len(labels)))
 
 
 @unittest.skipUnless(pictures.FASHION_MNIST.exists(), "Fashion-MNIST is not here: Debian's dataset-fashion-mnist")
