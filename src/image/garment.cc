@@ -1,7 +1,10 @@
 // Fashion-MNIST's own preparation, from any picture of a garment.
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <vector>
 
 #include "image/ink.h"
 #include "image/preparations.h"
@@ -48,13 +51,70 @@ bool is_uniform(const GrayImage& picture) {
   return most - least < kLeastContrast;
 }
 
+// The background in light that is not quite even: between the means of four patches in the corners, or of one
+// shade where they are too far apart to show one background.
+class Background {
+ public:
+  explicit Background(const GrayImage& picture)
+      : right_(std::max(picture.width - 1, 1)), bottom_(std::max(picture.height - 1, 1)) {
+    constexpr int kPatchesAlong = 16;
+    constexpr int kFurthestApart = 64;
+    const int side = std::max(1, std::min(picture.width, picture.height) / kPatchesAlong);
+    const auto mean = [&](int left, int top) {
+      int sum = 0;
+      for (int y = top; y < top + side; ++y) {
+        for (int x = left; x < left + side; ++x) sum += picture.at(x, y);
+      }
+      return (sum + side * side / 2) / (side * side);
+    };
+    corners_ = {mean(0, 0), mean(picture.width - side, 0), mean(0, picture.height - side),
+                mean(picture.width - side, picture.height - side)};
+    const auto [least, most] = std::minmax_element(corners_.begin(), corners_.end());
+    if (*most - *least > kFurthestApart) corners_.fill(corner_shade(picture));
+  }
+
+  int at(int x, int y) const {
+    const int above = corners_[0] * (right_ - x) + corners_[1] * x;
+    const int below = corners_[2] * (right_ - x) + corners_[3] * x;
+    return (above * (bottom_ - y) + below * y) / (right_ * bottom_);
+  }
+
+ private:
+  int right_;
+  int bottom_;
+  std::array<int, 4> corners_;
+};
+
+// How far from the background's shade background may be: as far as nineteen of twenty pixels along the edges
+// are, and half of that more, within limits.
+int background_reach(const GrayImage& picture, const Background& background) {
+  constexpr int kMost = 3 * kBackgroundReach;
+  std::vector<int> distances;
+  const auto add = [&](int x, int y) {
+    distances.push_back(std::abs(picture.at(x, y) - background.at(x, y)));
+  };
+  for (int x = 0; x < picture.width; ++x) add(x, 0), add(x, picture.height - 1);
+  for (int y = 0; y < picture.height; ++y) add(0, y), add(picture.width - 1, y);
+  const auto place = distances.begin() + static_cast<std::ptrdiff_t>(distances.size() * 19 / 20);
+  std::nth_element(distances.begin(), place, distances.end());
+  const int reach = *place * 3 / 2;
+  // A garment that touches the edges says nothing of the background.
+  return reach > kMost ? kBackgroundReach : std::max(reach, kBackgroundReach);
+}
+
 // Makes the background 0 and stretches what is lighter; what is darker than the background cannot be shown.
 void clear_background(GrayImage& picture) {
-  const int background = corner_shade(picture);
-  for (std::uint8_t& shade : picture.pixels) {
-    const int difference = shade - background;
-    shade =
-        static_cast<std::uint8_t>(difference <= kBackgroundReach ? 0 : difference * 255 / (255 - background));
+  const Background background(picture);
+  const int reach = background_reach(picture, background);
+  for (int y = 0; y < picture.height; ++y) {
+    for (int x = 0; x < picture.width; ++x) {
+      std::uint8_t& shade =
+          picture.pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) +
+                         static_cast<std::size_t>(x)];
+      const int plain = background.at(x, y);
+      const int difference = shade - plain;
+      shade = static_cast<std::uint8_t>(difference <= reach ? 0 : difference * 255 / (255 - plain));
+    }
   }
 }
 

@@ -42,9 +42,9 @@ Input prepare(const GrayImage& picture, Preparation preparation) {
   assert(picture.width >= 1 && picture.height >= 1);
   switch (preparation) {
     case Preparation::digit:
-      return prepare_digit(picture);
+      return prepare_digit(undo_enlargement(picture));
     case Preparation::garment:
-      return prepare_garment(picture);
+      return prepare_garment(undo_enlargement(picture));
     case Preparation::plain:
       return prepare_plain(picture);
   }

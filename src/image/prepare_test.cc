@@ -225,6 +225,119 @@ TEST(PrepareDigit, KeepsTheSeparateStrokeOfADigit) {
   EXPECT_GT(both.right - both.left, 9);
 }
 
+TEST(PrepareDigit, TakesBackAnEnlargement) {
+  for (const char* name : kDigits) {
+    const GrayImage digit = load(name);
+    for (const int times : {2, 10}) {
+      const Input input = prepare(enlarged(digit, times, 0, 0, 0, 0), Preparation::digit);
+      EXPECT_EQ(as_picture(input).pixels, digit.pixels) << name << " " << times;
+    }
+  }
+}
+
+TEST(PrepareDigit, EnlargesATinyPictureSmoothly) {
+  // A slanted line of full pixels; enlarged in squares it would be stairs of black and white.
+  const GrayImage line = drawing(8, 8, 0, 255, [](int x, int y) { return x == y; });
+  const Input input = prepare(line, Preparation::digit);
+  EXPECT_GT(std::count_if(input.begin(), input.end(), [](int value) { return value > 30 && value < 225; }),
+            40);
+}
+
+TEST(PrepareDigit, SeesASmallDigitInHaze) {
+  for (const char* name : kDigits) {
+    const GrayImage digit = load(name);
+    GrayImage hazy = digit;
+    for (int y = 0; y < hazy.height; ++y) {
+      for (int x = 0; x < hazy.width; ++x) {
+        std::uint8_t& shade = hazy.pixels[static_cast<std::size_t>(y * hazy.width + x)];
+        shade = static_cast<std::uint8_t>(shade / 4 + 20 + 3 * x + 2 * y);
+      }
+    }
+    EXPECT_GT(overlap(prepare(hazy, Preparation::digit), digit), 0.75) << name;
+  }
+}
+
+TEST(PrepareDigit, TellsThreeBandsOfPaperApart) {
+  for (const char* name : kDigits) {
+    const GrayImage digit = load(name);
+    GrayImage striped = digit;
+    for (std::size_t i = 0; i < striped.pixels.size(); ++i) {
+      if (i % 28 < 7 || i % 28 >= 21) striped.pixels[i] = static_cast<std::uint8_t>(255 - striped.pixels[i]);
+    }
+    EXPECT_GT(overlap(prepare(striped, Preparation::digit), digit), 0.9) << name;
+  }
+}
+
+TEST(PrepareDigit, CleansImpulseNoise) {
+  std::mt19937 random(3);
+  double cleaned_overlap = 0;
+  double noisy_overlap = 0;
+  for (const char* name : kDigits) {
+    const GrayImage digit = load(name);
+    GrayImage noisy = digit;
+    for (std::uint8_t& shade : noisy.pixels) {
+      if (random() % 6 == 0) shade = random() % 2 == 0 ? 0 : 255;
+    }
+    const double cleaned = overlap(prepare(noisy, Preparation::digit), digit);
+    EXPECT_GT(cleaned, 0.6) << name;
+    cleaned_overlap += cleaned;
+    noisy_overlap += overlap(prepare(noisy, Preparation::plain), digit);
+  }
+  EXPECT_GT(cleaned_overlap, 1.1 * noisy_overlap);
+}
+
+TEST(PrepareDigit, IgnoresRuledLines) {
+  const auto is_ring = [](int x, int y) { return std::abs(std::hypot(x - 150.0, y - 140.0) - 60) < 9; };
+  GrayImage ruled = drawing(300, 300, 240, 30, is_ring);
+  for (int y = 0; y < 300; ++y) {
+    for (int x = 0; x < 300; ++x) {
+      const bool rule = y % 50 < 3 || x % 50 < 3;
+      if (rule && !is_ring(x, y)) ruled.pixels[static_cast<std::size_t>(y * 300 + x)] = 190;
+    }
+  }
+  const Input ring = prepare(drawing(300, 300, 240, 30, is_ring), Preparation::digit);
+  EXPECT_GT(overlap(prepare(ruled, Preparation::digit), as_picture(ring)), 0.9);
+}
+
+TEST(PrepareDigit, FillsTheStrokesOfAnOutline) {
+  // A seven of strokes 12 wide, and the same with lines of 3 around them alone.
+  const auto is_stroke = [](int x, int y, int wider) {
+    const bool bar = x >= 20 - wider && x < 80 + wider && y >= 10 - wider && y < 22 + wider;
+    const bool stem = x >= 68 - wider && x < 80 + wider && y >= 10 - wider && y < 100 + wider;
+    return bar || stem;
+  };
+  const GrayImage solid = drawing(100, 110, 255, 0, [&](int x, int y) { return is_stroke(x, y, 0); });
+  const GrayImage outline =
+      drawing(100, 110, 255, 0, [&](int x, int y) { return is_stroke(x, y, 1) && !is_stroke(x, y, -2); });
+  const GrayImage expected = as_picture(prepare(solid, Preparation::digit));
+  EXPECT_GT(overlap(prepare(outline, Preparation::digit), expected), 0.75);
+}
+
+TEST(PrepareDigit, DoesNotFillTheLoopsOfAThinPen) {
+  const auto is_eight = [](int x, int y) {
+    return std::abs(std::hypot(x - 100.0, y - 60.0) - 36) < 3 ||
+           std::abs(std::hypot(x - 100.0, y - 132.0) - 36) < 3;
+  };
+  const Input eight = prepare(drawing(200, 200, 255, 0, is_eight), Preparation::digit);
+  EXPECT_EQ(eight[9 * 28 + 14], 0);
+  EXPECT_EQ(eight[18 * 28 + 14], 0);
+}
+
+TEST(PrepareDigit, LeavesTheScaleOfMnistWhereALineRunsAcross) {
+  for (const char* name : {"one.png", "seven.png", "three.png"}) {
+    GrayImage crossed = load(name);
+    for (std::size_t x = 2; x < 26; ++x) {
+      for (const std::size_t y : {12U, 13U}) crossed.pixels[y * 28 + x] = 255;
+    }
+    EXPECT_LT(mean_difference(prepare(crossed, Preparation::digit), crossed), 3) << name;
+  }
+}
+
+TEST(PrepareGarment, TakesBackAnEnlargement) {
+  const GrayImage boot = load("ankle_boot.png");
+  EXPECT_EQ(as_picture(prepare(enlarged(boot, 5, 0, 0, 0, 0), Preparation::garment)).pixels, boot.pixels);
+}
+
 TEST(PrepareGarment, LeavesPicturesOfFashionMnistAlone) {
   for (const char* name : kGarments) {
     const GrayImage garment = load(name);
@@ -250,6 +363,20 @@ TEST(PrepareGarment, CentresTheShorterSide) {
   EXPECT_EQ(form.right - form.left, 8);
   EXPECT_EQ(form.left, 10);
   EXPECT_EQ(input[0], 0);
+}
+
+TEST(PrepareGarment, TrimsInUnevenLight) {
+  const auto is_garment = [](int x, int y) { return x >= 60 && x < 120 && y >= 40 && y < 160; };
+  GrayImage shaded = drawing(200, 200, 0, 80, is_garment);
+  for (int y = 0; y < 200; ++y) {
+    for (int x = 0; x < 200; ++x) {
+      if (!is_garment(x, y))
+        shaded.pixels[static_cast<std::size_t>(y * 200 + x)] = static_cast<std::uint8_t>(250 - x / 5);
+    }
+  }
+  const Measure form = measure(prepare(shaded, Preparation::garment));
+  EXPECT_EQ(form.bottom - form.top, 28);
+  EXPECT_EQ(form.right - form.left, 14);
 }
 
 TEST(PrepareGarment, KeepsAGarmentThatFillsItsCorners) {

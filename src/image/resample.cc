@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 namespace espy::image {
 namespace {
@@ -81,6 +82,61 @@ GrayImage shrink_to(const GrayImage& picture, int longest_side) {
         std::max<std::int64_t>(1, (std::int64_t{side} * longest_side + longest / 2) / longest));
   };
   return area_resize(picture, scaled(picture.width), scaled(picture.height));
+}
+
+GrayImage undo_enlargement(const GrayImage& picture) {
+  // The greatest common divisor of all places where a row or a column changes. Most pictures end this soon.
+  int square = std::gcd(picture.width, picture.height);
+  const auto stride = static_cast<std::size_t>(picture.width);
+  for (int y = 0; y < picture.height && square > 1; ++y) {
+    const std::uint8_t* row = picture.pixels.data() + static_cast<std::size_t>(y) * stride;
+    for (int x = 1; x < picture.width && square > 1; ++x) {
+      if (row[x] != row[x - 1]) square = std::gcd(square, x);
+    }
+    if (y > 0 && std::memcmp(row, row - stride, stride) != 0) square = std::gcd(square, y);
+  }
+  // A picture of one shade says nothing of how it was made.
+  if (square <= 1 || square == std::max(picture.width, picture.height)) return picture;
+  GrayImage original{picture.width / square, picture.height / square, {}};
+  original.pixels.reserve(static_cast<std::size_t>(original.width) *
+                          static_cast<std::size_t>(original.height));
+  for (int y = 0; y < original.height; ++y) {
+    for (int x = 0; x < original.width; ++x) original.pixels.push_back(picture.at(x * square, y * square));
+  }
+  return original;
+}
+
+GrayImage smoothly_enlarged(const GrayImage& picture, int shortest_side) {
+  const int shortest = std::min(picture.width, picture.height);
+  if (shortest >= shortest_side) return picture;
+  const int times = (shortest_side + shortest - 1) / shortest;
+  // A new pixel's centre lies between those of two old ones, in each direction.
+  struct Place {
+    int first;
+    int second;
+    int share;  // of the second, in 1 / (2 * times)
+  };
+  const auto place = [&](int at, int length) {
+    const int twice = 2 * at + 1 - times;  // in 1 / (2 * times), from the first old centre
+    const int first = twice < 0 ? -1 : twice / (2 * times);
+    return Place{std::max(first, 0), std::min(first + 1, length - 1), twice - first * 2 * times};
+  };
+  GrayImage large{picture.width * times, picture.height * times, {}};
+  large.pixels.reserve(static_cast<std::size_t>(large.width) * static_cast<std::size_t>(large.height));
+  const int whole = 2 * times;
+  for (int y = 0; y < large.height; ++y) {
+    const Place row = place(y, picture.height);
+    for (int x = 0; x < large.width; ++x) {
+      const Place column = place(x, picture.width);
+      const auto between = [&](int at_row) {
+        return picture.at(column.first, at_row) * (whole - column.share) +
+               picture.at(column.second, at_row) * column.share;
+      };
+      const int sum = between(row.first) * (whole - row.share) + between(row.second) * row.share;
+      large.pixels.push_back(static_cast<std::uint8_t>((sum + whole * whole / 2) / (whole * whole)));
+    }
+  }
+  return large;
 }
 
 GrayImage crop(const GrayImage& picture, const Box& box, std::uint8_t outside) {

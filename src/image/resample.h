@@ -38,6 +38,14 @@ GrayImage area_resize(const GrayImage& picture, int width, int height);
 // Shrinks so that the longer side is at most this; a smaller picture is returned as it is.
 GrayImage shrink_to(const GrayImage& picture, int longest_side);
 
+// Returns what a picture was before each of its pixels became an equal square of them; a picture of which
+// that cannot be is returned as it is.
+GrayImage undo_enlargement(const GrayImage& picture);
+
+// Enlarges a picture that is smaller than this, between pixels evenly (bilinear), to the first multiple that
+// is not; a larger one is returned as it is.
+GrayImage smoothly_enlarged(const GrayImage& picture, int shortest_side);
+
 // Cuts a box out of a picture; the box may reach over the edges, where it is filled with this shade.
 GrayImage crop(const GrayImage& picture, const Box& box, std::uint8_t outside);
 
