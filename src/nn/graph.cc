@@ -298,9 +298,11 @@ class GraphBuilder {
       const std::size_t input = layer_;
       std::visit([this](const auto& layer) { add_forward(layer); }, architecture_.layers[layer_]);
       activations_[layer_ + 1] = activation_;
+      graph_.forward_ends_.push_back({input, graph_.forward_.size()});
       if (built_.size() > built) input_indices_.push_back(input);
     }
     graph_.logits_ = in_layout(graph_.forward_, activation_, row_major(sizes_of(activation_)));
+    graph_.forward_ends_.back().operation = graph_.forward_.size();
     if (purpose_ == Purpose::training) build_backward();
     share_scratch();
   }
@@ -315,6 +317,7 @@ class GraphBuilder {
     for (std::size_t i = built_.size(); i > 0 && gradient_; --i) {
       std::visit([this](const auto& built) { add_backward(built); }, built_[i - 1]);
       if (gradient_) add_skipped_gradients(input_indices_[i - 1]);
+      graph_.backward_ends_.push_back({input_indices_[i - 1], graph_.backward_.size()});
     }
   }
 
@@ -722,7 +725,7 @@ class GraphBuilder {
     const memory scratch(description.scratchpad_desc(), cpu(), DNNL_MEMORY_NONE);
     scratches_.push_back(scratch);
     arguments.emplace_back(DNNL_ARG_SCRATCHPAD, scratch);
-    Graph::PrimitiveCall call{Primitive(description), {}};
+    Graph::PrimitiveCall call{Primitive(description), {}, graph_.implementations_.size()};
     for (const auto& [argument, memory] : arguments) {
       if (memory.get_desc().get_size() == 0) continue;
       call.arguments.push_back({argument, memory.get()});
@@ -784,6 +787,10 @@ Graph::Graph(const Architecture& architecture, int samples, Purpose purpose, Pre
 void Graph::read_input_from(const float* input) { input_.set_data_handle(const_cast<float*>(input)); }
 
 void Graph::run(const std::vector<Operation>& operations, const Pass& pass) {
+  for (const Operation& operation : operations) run(operation, pass);
+}
+
+void Graph::run(const Operation& operation, const Pass& pass) {
   const Overloaded execute{
       [this](const PrimitiveCall& call) {
         [[maybe_unused]] const dnnl_status_t status =
@@ -793,7 +800,24 @@ void Graph::run(const std::vector<Operation>& operations, const Pass& pass) {
       },
       [&pass](const KernelCall& kernel) { kernel(pass); },
   };
-  for (const Operation& operation : operations) std::visit(execute, operation);
+  std::visit(execute, operation);
+}
+
+std::vector<Graph::OperationTime> Graph::time(const std::vector<Operation>& operations,
+                                              const std::vector<LayerEnd>& ends, const Pass& pass) {
+  std::vector<OperationTime> times;
+  auto end = ends.begin();
+  auto before = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    while (end->operation <= i) ++end;
+    const auto* call = std::get_if<PrimitiveCall>(&operations[i]);
+    run(operations[i], pass);
+    const auto now = std::chrono::steady_clock::now();
+    times.push_back(
+        {end->layer, call ? implementations_[call->implementation] : std::string_view(), now - before});
+    before = now;
+  }
+  return times;
 }
 
 }  // namespace espy::nn

@@ -2,11 +2,13 @@
 // their memory.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -66,6 +68,16 @@ class Graph {
   // From logits_gradient() to the parameters' gradients.
   void backward() { run(backward_, {}); }
 
+  // What one operation took.
+  struct OperationTime {
+    std::size_t layer;      // that it belongs to
+    std::string_view name;  // as in implementations(); empty for what oneDNN does not compute
+    std::chrono::duration<double> time;
+  };
+  // As forward() and backward(), with a look at the clock after each operation.
+  std::vector<OperationTime> time_forward(const Pass& pass) { return time(forward_, forward_ends_, pass); }
+  std::vector<OperationTime> time_backward() { return time(backward_, backward_ends_, {}); }
+
   // Returns "convolution forward: brgconv:avx512_core" and so on: what oneDNN chose for this machine.
   const std::vector<std::string>& implementations() const { return implementations_; }
 
@@ -76,11 +88,21 @@ class Graph {
   struct PrimitiveCall {
     dnnl::primitive primitive;
     std::vector<dnnl_exec_arg_t> arguments;
+    std::size_t implementation;  // index of its name
   };
   using KernelCall = std::function<void(const Pass&)>;
   using Operation = std::variant<PrimitiveCall, KernelCall>;
 
+  // Where the operations of a layer end.
+  struct LayerEnd {
+    std::size_t layer;
+    std::size_t operation;
+  };
+
   void run(const std::vector<Operation>& operations, const Pass& pass);
+  void run(const Operation& operation, const Pass& pass);
+  std::vector<OperationTime> time(const std::vector<Operation>& operations, const std::vector<LayerEnd>& ends,
+                                  const Pass& pass);
 
   int samples_;
   dnnl::stream stream_;
@@ -92,6 +114,8 @@ class Graph {
   std::vector<dnnl::memory> memories_;  // everything that an operation names
   std::vector<Operation> forward_;
   std::vector<Operation> backward_;
+  std::vector<LayerEnd> forward_ends_;
+  std::vector<LayerEnd> backward_ends_;
   std::vector<std::string> implementations_;
 };
 
