@@ -53,14 +53,13 @@ def train(recipe, precision="f32", jit="auto", steps_per_execution=1, seconds=1.
     if key not in models:
         models[key] = make_model(*key)
         fit(models[key], batch, 2 * steps_per_execution)  # traces and compiles
-    # Two lengths: what model.fit takes to begin and to end is in both, and is no part of a step.
     short = 2 * steps_per_execution
-    begin = min(fit(models[key], batch, short) for _ in range(2))
-    steps = short
-    while (spent := fit(models[key], batch, steps)) < seconds and steps < 100_000:
-        steps = steps_per_execution * max(2 * steps // steps_per_execution,
-                                          int(1.2 * seconds / spent * steps) // steps_per_execution)
-    if steps > short:
+    steps, spent = short, fit(models[key], batch, short)
+    if spent < seconds:
+        # A longer one, less what model.fit takes to begin and to end: that is in both, and no part of a step.
+        begin = min(spent, fit(models[key], batch, short))
+        steps = short + steps_per_execution * max(2, int(seconds / begin * short) // steps_per_execution)
+        spent = fit(models[key], batch, steps)
         spent, steps = spent - begin, steps - short
     return {"seconds_per_epoch": worker.EPOCH / batch * spent / steps}
 
