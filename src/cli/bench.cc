@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <random>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,11 +14,10 @@
 #include "base/format.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
-#include "cli/help.h"
+#include "cli/figures.h"
 #include "cli/output.h"
 #include "cli/shipped_models.h"
 #include "cli/text.h"
-#include "http/json.h"
 #include "image/decode.h"
 #include "image/prepare.h"
 #include "model/dataset.h"
@@ -33,46 +31,6 @@ namespace {
 
 using Seconds = std::chrono::duration<double>;
 using SteadyClock = std::chrono::steady_clock;
-
-// One line of a benchmark.
-struct Figure {
-  std::string name;
-  double value;
-  std::string unit;
-};
-
-void print_figures(const std::vector<Figure>& figures, bool json_wanted) {
-  const std::string processor = processor_name();
-  const int processors = thread_count(0);
-  if (!json_wanted) {
-    print(format("{}, {}, {} x {}\n", version_text(), ESPY_BUILD_TYPE, processors, processor));
-    Table table({{"what"}, {"figure", Align::right}, {"unit"}});
-    for (const Figure& figure : figures) {
-      table.add({figure.name,
-                 figure.value < 1000 ? format("{:.2f}", figure.value)
-                                     : grouped(static_cast<std::uint64_t>(figure.value + 0.5)),
-                 figure.unit});
-    }
-    print(table.text());
-    return;
-  }
-  http::JsonWriter json;
-  json.begin_object()
-      .field("version", version_text())
-      .field("build", ESPY_BUILD_TYPE)
-      .field("processor", processor)
-      .field("processors", processors);
-  json.key("figures").begin_array();
-  for (const Figure& figure : figures) {
-    json.begin_object()
-        .field("name", figure.name)
-        .field("value", json_figure(figure.value))
-        .field("unit", figure.unit)
-        .end_object();
-  }
-  json.end_array().end_object();
-  print(std::move(json).text() + "\n");
-}
 
 // Returns microseconds a call: the median of nine rounds that last long enough for the clock.
 double microseconds_a_call(const std::function<void()>& call) {
@@ -170,26 +128,8 @@ ExitStatus bench_predict(bool json) {
                          microseconds / static_cast<double>(batch), "us/picture"});
     }
   }
-  print_figures(figures, json);
+  print_figures(figures, json ? FigureStyle::json : FigureStyle::table);
   return ExitStatus::done;
-}
-
-// As many as MNIST has.
-constexpr double kEpochImages = 60'000;
-
-// Returns noise with labels: what a step costs does not depend on what is learned.
-model::Dataset make_noise(std::size_t count) {
-  model::Dataset data{.name = "noise",
-                      .preparation = image::Preparation::digit,
-                      .class_names = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
-                      .inputs = std::vector<image::Input>(count),
-                      .labels = std::vector<std::uint8_t>(count)};
-  std::mt19937 random(1);
-  for (std::size_t sample = 0; sample < count; ++sample) {
-    for (std::uint8_t& value : data.inputs[sample]) value = static_cast<std::uint8_t>(random());
-    data.labels[sample] = static_cast<std::uint8_t>(random() % 10);
-  }
-  return data;
 }
 
 // Trains for `duration` and returns what an epoch would take.
@@ -221,7 +161,7 @@ ExitStatus bench_train(int threads, bool json) {
                          "s/epoch of 60,000"});
     }
   }
-  print_figures(figures, json);
+  print_figures(figures, json ? FigureStyle::json : FigureStyle::table);
   return ExitStatus::done;
 }
 
@@ -241,7 +181,7 @@ ExitStatus bench_store(const std::string& folder, bool json) {
     figures.push_back({format("processor, {}", who), measured->cpu_microseconds_per_row, "us/record"});
   }
   figures.insert(figures.begin(), {"disk alone, 4 KiB and fdatasync", syncs, "syncs/s"});
-  print_figures(figures, json);
+  print_figures(figures, json ? FigureStyle::json : FigureStyle::table);
   return ExitStatus::done;
 }
 

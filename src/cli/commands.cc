@@ -17,6 +17,8 @@ constexpr Command kCommands[] = {
     {"bench", "measure this machine", "ESPY_BENCH_", nullptr},
     {"bench predict", "measure decoding, preparing and predicting", "ESPY_BENCH_", declare_bench_predict},
     {"bench train", "measure seconds per epoch", "ESPY_BENCH_", declare_bench_train},
+    {"bench engine", "measure what networks reach of the processor's peak", "ESPY_BENCH_",
+     declare_bench_engine},
     {"bench store", "measure durable records per second", "ESPY_BENCH_", declare_bench_store},
 };
 

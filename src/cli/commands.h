@@ -33,6 +33,7 @@ Action declare_history_export(Flags& flags);
 Action declare_model_info(Flags& flags);
 Action declare_bench_predict(Flags& flags);
 Action declare_bench_train(Flags& flags);
+Action declare_bench_engine(Flags& flags);
 Action declare_bench_store(Flags& flags);
 
 }  // namespace espy::cli

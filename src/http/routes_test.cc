@@ -135,7 +135,7 @@ TEST_F(RoutesTest, TheModelIsChosenInTheFormOrInTheQuery) {
 
 TEST_F(RoutesTest, ABlankPictureIsNotRecognized) {
   expect_plain(post_form("/", file_part("file", "a.bmp", blank_picture())), 200,
-               "The result is: not recognized\n");
+               "The result is: not recognized: there is nothing to see in the picture\n");
 }
 
 TEST_F(RoutesTest, ABrowserGetsAPageWithThePictureAndItsFileNameEscaped) {
@@ -321,7 +321,7 @@ TEST_F(RoutesTest, ModelsAreDescribed) {
                                              service_.registry.model(1)->version() +
                                              R"(", "recipe": "softmax", "preparation": "digit",
                                              "classes": ["Shirt", "Ankle <boot>"],
-                                             "metrics": {"test_accuracy": "0.5"}, "default": false})"));
+                                             "metrics": {"test_accuracy": "0.5"}, "calibrated": false, "default": false})"));
   EXPECT_EQ(models.at(0).at("default"), true);
 }
 

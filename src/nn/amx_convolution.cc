@@ -61,7 +61,8 @@ class Tiles {
     Configuration configuration;
     std::fill(std::begin(configuration.row_bytes), std::begin(configuration.row_bytes) + 8, 64);
     std::fill(std::begin(configuration.rows), std::begin(configuration.rows) + 8, kTileRows);
-    _tile_loadconfig(&configuration);
+    // GCC 12's _tile_loadconfig tells the compiler that the first eight bytes are read, and no more.
+    asm volatile("ldtilecfg %0" : : "m"(configuration));
   }
   ESPY_AMX ~Tiles() { _tile_release(); }
   Tiles(const Tiles&) = delete;
