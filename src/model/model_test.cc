@@ -45,7 +45,7 @@ void expect_error(const Result<Model>& model, ErrorCode code, std::string_view p
 }
 
 TEST(Model, ComesBackFromItsFileWithEqualLogitsBitForBit) {
-  for (const std::string_view recipe : {"softmax", "mlp", "compact"}) {
+  for (const std::string_view recipe : {"softmax", "mlp", "deep"}) {
     const Result<Model> made = Model::create(make_content(find_recipe(recipe)->architecture));
     ASSERT_TRUE(made) << made.error().message;
     const Result<Model> read = Model::parse(as_bytes(made->file()));
@@ -115,7 +115,7 @@ TEST(Model, RefusesForgedResidualsAndPools) {
 }
 
 TEST(Model, LeavesDropoutOutOfTheFile) {
-  const Result<Model> made = Model::create(make_content(find_recipe("compact")->architecture));
+  const Result<Model> made = Model::create(make_content(find_recipe("deep")->architecture));
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_EQ(made->file().find("Dropout"), std::string::npos);
   EXPECT_EQ(nn::to_string(made->network().architecture).find("dropout"), std::string::npos);
