@@ -124,13 +124,14 @@ std::array<Recipe, 6> make_recipes() {
              .optimizer = muon(4e-3f),
              .batch_size = 128,
              .steps = 0,
-             .epochs = 6,
+             .epochs = 6.5,
              .chunk_size = 32,
              .label_smoothing = 0.1f,
              .held_out = 5000,
              .schedule = up_and_down(),
              .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2},
-             .garments = {.shift = 2, .mirror = Mirror::every_other_epoch}},
+             // Of 5,000 held-out garments 93.7 % were right with shifts of 1, 93.4 % with 2.
+             .garments = {.shift = 1, .mirror = Mirror::every_other_epoch}},
       // The network of 5s, which is small and quick, on pictures as they come from pens and cameras.
       Recipe{.name = "compact",
              .description = "the network of 5s, trained for robustness; what espy ships",
