@@ -49,9 +49,9 @@ Augmentation augmentation(const Recipe& recipe, image::Preparation preparation);
 //   softmax  TensorFlow's "MNIST for ML beginners"
 //   deep     TensorFlow's "Deep MNIST for experts"
 //   mlp      TensorFlow's "Basic classification: classify images of clothing", 15 epochs
+//   compact  a smaller deep, below 1 MB; what espy ships
 //   5s       four convolutions, one epoch: some seconds on two cores with AMX
 //   1m       a residual network on changed copies of the pictures: about a minute there
-//   compact  the network of 5s, trained for robustness: what espy ships
 std::span<const Recipe> recipes();
 
 // Returns nullptr when there is none of that name.
