@@ -42,7 +42,8 @@ void append_bytes(std::string& bytes, const std::vector<T>& values) {
 template <typename T>
 std::vector<T> take_values(std::string_view& bytes, std::size_t count) {
   std::vector<T> values(count);
-  std::memcpy(values.data(), bytes.data(), count * sizeof(T));
+  // Not of nothing: neither pointer may be null.
+  if (count > 0) std::memcpy(values.data(), bytes.data(), count * sizeof(T));
   bytes.remove_prefix(count * sizeof(T));
   return values;
 }
