@@ -13,8 +13,8 @@ namespace espy::nn {
 // float, or its upper half (bfloat16).
 enum class Element { f32, bf16 };
 
-// Activations of some samples, wherever a convolution wants them: pixels hold `inner` channels side by side, and
-// the channels beyond these follow `block_stride` values later.
+// Activations of some samples, wherever a convolution wants them: pixels hold `inner` channels side by side,
+// and the channels beyond these follow `block_stride` values later.
 struct Activations {
   Element element = Element::f32;
   void* values = nullptr;

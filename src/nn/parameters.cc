@@ -103,12 +103,11 @@ memory Parameters::in_layout(int index, const memory::desc& layout) {
   const memory to = zeroed_memory(layout);
   const dnnl::reorder::primitive_desc description = reorder_between(from, to);
   const memory scratch(description.scratchpad_desc(), cpu());
-  copies_.push_back({index, to, std::nullopt, [from, to, scratch, reorder = dnnl::reorder(description)] {
-                       dnnl::stream stream(cpu());
-                       reorder.execute(
-                           stream,
-                           {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
-                     }});
+  copies_.push_back(
+      {index, to, std::nullopt, [from, to, scratch, reorder = dnnl::reorder(description)] {
+         dnnl::stream stream(cpu());
+         reorder.execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
+       }});
   refresh(copy_count() - 1);
   return to;
 }
@@ -117,7 +116,8 @@ memory Parameters::packed(int index, Form form, std::size_t size, const Pack& pa
   for (const Copy& copy : copies_) {
     if (copy.index == index && copy.form == form) return copy.memory;
   }
-  const memory to = zeroed_memory({{static_cast<memory::dim>(size)}, memory::data_type::bf16, memory::format_tag::a});
+  const memory to =
+      zeroed_memory({{static_cast<memory::dim>(size)}, memory::data_type::bf16, memory::format_tag::a});
   copies_.push_back({index, to, form, [from = master(index), to, pack] {
                        pack(floats(from), static_cast<std::uint16_t*>(to.get_data_handle()));
                      }});

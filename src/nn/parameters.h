@@ -56,8 +56,8 @@ class Parameters {
   // Returns the parameter in this layout: the master when it has it, else a copy.
   dnnl::memory in_layout(int index, const dnnl::memory::desc& layout);
 
-  // Returns a copy as one of our own kernels wants it: `size` bfloat16 values that `pack` makes of the master's
-  // values. `form` tells a parameter's forms apart.
+  // Returns a copy as one of our own kernels wants it: `size` bfloat16 values that `pack` makes of the
+  // master's values. `form` tells a parameter's forms apart.
   using Pack = std::function<void(std::span<const float> master, std::uint16_t* packed)>;
   enum class Form { forward, backward };
   dnnl::memory packed(int index, Form form, std::size_t size, const Pack& pack);
