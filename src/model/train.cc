@@ -9,35 +9,20 @@
 
 #include "base/format.h"
 #include "model/fit_calibration.h"
+#include "nn/random.h"
 
 namespace espy::model {
 namespace {
 
-// SplitMix64 (Steele, Lea, Flood 2014, figure 16). Our own because the standard's distributions may differ
-// from library to library, and a seed must mean the same everywhere.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-
-  std::uint64_t next() {
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
-
-  // Returns a number below `bound`, each as likely as another: draws from the incomplete last round of the
-  // modulus are drawn again.
-  std::uint64_t below(std::uint64_t bound) {
-    const std::uint64_t rest = (UINT64_MAX % bound + 1) % bound;
-    std::uint64_t value = next();
-    while (value > UINT64_MAX - rest) value = next();
-    return value % bound;
-  }
-
- private:
-  std::uint64_t state_;
-};
+// Returns a number below `bound`, each as likely as another: draws from the incomplete last round of the
+// modulus are drawn again. Our own because the standard's distributions may differ from library to library,
+// and a seed must mean the same everywhere.
+std::uint64_t draw_below(nn::RandomSequence& random, std::uint64_t bound) {
+  const std::uint64_t rest = (UINT64_MAX % bound + 1) % bound;
+  std::uint64_t value = random.next();
+  while (value > UINT64_MAX - rest) value = random.next();
+  return value % bound;
+}
 
 // The order in which samples are trained on: one shuffle of all after the other, without end. A batch that
 // begins at the end of one epoch goes on in the next, so that no sample is left out.
@@ -60,12 +45,12 @@ class SampleOrder {
  private:
   // Fisher and Yates, in the form of Durstenfeld 1964.
   void shuffle() {
-    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random_.below(i)]);
+    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[draw_below(random_, i)]);
     next_ = 0;
     ++epoch_;
   }
 
-  Random random_;
+  nn::RandomSequence random_;
   std::vector<std::size_t> order_;
   std::size_t next_;
   std::uint64_t epoch_ = 0;
@@ -160,7 +145,7 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
     return Error{ErrorCode::invalid_input, format("data set {} has {} samples, fewer than a batch of {}",
                                                   data.name, data.inputs.size(), recipe.batch_size)};
   }
-  Random seeds(options.seed);
+  nn::RandomSequence seeds(options.seed);
   const Result<nn::Network> start = nn::initialize(recipe.architecture, recipe.initializer, seeds.next());
   if (!start) return start.error();
   const nn::Precision precision = choose_precision(recipe, options.precision);
