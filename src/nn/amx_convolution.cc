@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "nn/amx_tiles.h"
 #endif
 
 namespace espy::nn {
@@ -17,8 +19,6 @@ namespace espy::nn {
 
 namespace {
 
-// A processor with AMX has these.
-#define ESPY_AMX __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define ESPY_AMX_INLINED ESPY_AMX __attribute__((always_inline))
 
 // A tile has 16 rows of 64 bytes: as a factor 16 x 32 bfloat16, as a sum 16 x 16 floats.
@@ -54,29 +54,7 @@ bool ask_for_amx() {
   return has_tiles && has_vectors && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-// The tiles of the calling thread while it lives: 0 to 3 are sums, 4 and 5 left factors, 6 and 7 right ones.
-class Tiles {
- public:
-  ESPY_AMX Tiles() {
-    Configuration configuration;
-    std::fill(std::begin(configuration.row_bytes), std::begin(configuration.row_bytes) + 8, 64);
-    std::fill(std::begin(configuration.rows), std::begin(configuration.rows) + 8, kTileRows);
-    // GCC 12's _tile_loadconfig tells the compiler that the first eight bytes are read, and no more.
-    asm volatile("ldtilecfg %0" : : "m"(configuration));
-  }
-  ESPY_AMX ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-
- private:
-  struct alignas(64) Configuration {
-    std::uint8_t palette = 1;
-    std::uint8_t start_row = 0;
-    std::uint8_t reserved[14] = {};
-    std::uint16_t row_bytes[16] = {};
-    std::uint8_t rows[16] = {};
-  };
-};
+// Tiles 0 to 3 are sums, 4 and 5 left factors, 6 and 7 right ones.
 
 // Increases the sums by the products of two left tiles, one below the other, and kRight right ones, side by
 // side. Strides are in values, those of tile instructions in bytes.

@@ -2,10 +2,11 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "nn/amx_tiles.h"
 #endif
 
 #include <algorithm>
-#include <array>
 #include <barrier>
 #include <chrono>
 #include <functional>
@@ -79,19 +80,8 @@ __attribute__((target("avx512f,avx512bw,avx512bf16"))) double multiply_avx512_bf
   return 2.0 * 32 * kChains * kRepeats * times;
 }
 
-// Intel 64 manual, volume 1, chapter 18: eight tiles of 16 rows of 64 bytes.
-struct alignas(64) TileConfiguration {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::array<std::uint8_t, 14> reserved = {};
-  std::array<std::uint16_t, 16> row_bytes = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::array<std::uint8_t, 16> rows = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-__attribute__((target("amx-tile,amx-bf16"))) double multiply_amx(int times) {
-  const TileConfiguration configuration;
-  // GCC 12's _tile_loadconfig tells the compiler of the first eight bytes alone.
-  asm volatile("ldtilecfg %0" : : "m"(configuration));
+ESPY_AMX double multiply_amx(int times) {
+  const Tiles tiles;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -106,7 +96,6 @@ __attribute__((target("amx-tile,amx-bf16"))) double multiply_amx(int times) {
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
-  _tile_release();
   return 2.0 * 16 * 16 * 32 * 4 * kRepeats * times;
 }
 
