@@ -253,8 +253,8 @@ Action declare_train(Flags& flags) {
                               "begin of all random numbers; the same seed and threads repeat a training");
   flags.number<int>("--threads", "N", settings->threads, {0, 1024}, "threads to compute with",
                     "one for each processor");
-  flags.number<int>("--max-steps", "N", settings->max_steps, {0, 1'000'000'000}, "stop after so many steps",
-                    "as the recipe says");
+  flags.number<int>("--max-steps", "N", settings->max_steps, {0, 1'000'000'000},
+                    "train each network for at most so many steps", "as the recipe says");
   flags.choice("--precision", {"auto", "f32", "bf16"}, settings->precision,
                "numbers that the recipes 5s and 1m multiply in; auto: bf16 where the processor has it");
   flags.optional_text("--checkpoint", "FILE", settings->checkpoint,

@@ -17,8 +17,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "numbers go into the file as they lie in memory");
 
 constexpr std::string_view kMagicOfEveryFormat = "espy checkpoint ";
-constexpr std::string_view kFormat = "1";
-constexpr std::string_view kMagic = "espy checkpoint 1\n";
+constexpr std::string_view kFormat = "2";
+constexpr std::string_view kMagic = "espy checkpoint 2\n";
 constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
 
 // The first digits of a digest, enough to tell two apart that nobody made to collide.
@@ -149,11 +149,14 @@ std::string describe(const Augmentation& augmentation) {
 // Names every member, so that one that is added to a recipe does not compile until it has a place here.
 std::string describe(const Recipe& recipe) {
   const auto& [name, description, architecture, initializer, optimizer, batch_size, steps, epochs, chunk_size,
-               label_smoothing, held_out, schedule, digits, garments] = recipe;
+               label_smoothing, held_out, schedule, digits, garments, teachers] = recipe;
   std::string text = format("{}; {}; {}; {} {} {} {} {} {}; {}; {};", nn::to_string(architecture),
                             describe(initializer), describe(optimizer), batch_size, steps, epochs, chunk_size,
                             held_out, label_smoothing, describe(digits), describe(garments));
   for (const auto& [done, factor] : schedule) text += format(" {} {}", done, factor);
+  if (const auto& [count, teacher, teacher_epochs, share] = teachers; count > 0) {
+    text += format("; taught by {} of {} {} {}", count, nn::to_string(teacher), teacher_epochs, share);
+  }
   return text;
 }
 
@@ -204,6 +207,9 @@ std::string serialize(const Checkpoint& checkpoint) {
   for (const auto* arrays : {&state.parameters, &state.first_moments, &state.second_moments}) {
     for (const std::vector<float>& array : *arrays) values += array.size();
   }
+  for (const auto& teacher : checkpoint.teachers) {
+    for (const std::vector<float>& array : teacher) values += array.size();
+  }
   constexpr std::size_t kRoomForTheRest = 4096;
   Writer writer(values * sizeof(float) + kRoomForTheRest);
   writer.raw(kMagic);
@@ -215,6 +221,8 @@ std::string serialize(const Checkpoint& checkpoint) {
   writer.number(checkpoint.sums.epoch_loss);
   writer.number(checkpoint.sums.epoch_correct);
   writer.number(checkpoint.sums.elapsed.count());
+  writer.number(static_cast<std::uint32_t>(checkpoint.teachers.size()));
+  for (const auto& teacher : checkpoint.teachers) writer.arrays(teacher);
   writer.number(state.steps);
   writer.arrays(state.parameters);
   writer.arrays(state.first_moments);
@@ -253,6 +261,9 @@ Result<Checkpoint> parse_checkpoint(std::span<const std::byte> file) {
   checkpoint.sums.epoch_loss = reader.number<double>();
   checkpoint.sums.epoch_correct = reader.number<std::uint64_t>();
   checkpoint.sums.elapsed = std::chrono::duration<double>(reader.number<double>());
+  for (auto count = reader.number<std::uint32_t>(); count > 0 && !reader.failed(); --count) {
+    checkpoint.teachers.push_back(reader.arrays());
+  }
   checkpoint.state.steps = reader.number<std::uint64_t>();
   checkpoint.state.parameters = reader.arrays();
   checkpoint.state.first_moments = reader.arrays();

@@ -1,13 +1,15 @@
 // Checkpoints: a training at rest, from which another process goes on to the same model, bit for bit.
 //
 // The file, with numbers in little-endian order:
-//   file    := magic fields sums state digest
-//   magic   := "espy checkpoint 1\n"          the digit counts the changes of this format
-//   fields  := count:u32 (name:text value:text)[count]      which training it is
-//   sums    := loss:f64 correct:u64 seconds:f64             of the epoch, of the epoch, of the training
-//   state   := steps:u64 arrays arrays arrays               nn::TrainerState: parameters, first and second
-//   moments arrays  := count:u32 (size:u64 values:f32[size])[count] text    := size:u32 bytes[size] digest :=
-//   SHA-256 of all before it
+//   file     := magic fields sums teachers state digest
+//   magic    := "espy checkpoint 2\n"                    the digit counts the changes of this format
+//   fields   := count:u32 (name:text value:text)[count]  which training it is
+//   sums     := loss:f64 correct:u64 seconds:f64         of the epoch, of the epoch, of the training
+//   teachers := count:u32 arrays[count]                  parameters of those that are trained
+//   state    := steps:u64 arrays arrays arrays           nn::TrainerState: parameters, first, second moments
+//   arrays   := count:u32 (size:u64 values:f32[size])[count]
+//   text     := size:u32 bytes[size]
+//   digest   := SHA-256 of all before it
 #pragma once
 
 #include <chrono>
@@ -41,6 +43,8 @@ struct TrainingSums {
 struct Checkpoint {
   TrainingIdentity training;
   TrainingSums sums;
+  // Of each teacher that is trained, its parameters; `state` is that of the network after them.
+  std::vector<std::vector<std::vector<float>>> teachers;
   nn::TrainerState state;
 
   bool operator==(const Checkpoint&) const = default;

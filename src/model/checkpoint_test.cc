@@ -16,6 +16,7 @@ namespace {
 Checkpoint make_checkpoint() {
   return {.training = {{"recipe", "mlp"}, {"seed", "1"}},
           .sums = {.epoch_loss = 2.5, .epoch_correct = 37, .elapsed = std::chrono::duration<double>(1.25)},
+          .teachers = {{{1.5f}, {}}, {}},
           .state = {.steps = 12,
                     .parameters = {{1, -2.5f, 3e-42f}, {4}},
                     .first_moments = {{5, 6, 7}, {8}},
@@ -77,8 +78,8 @@ TEST(Checkpoint, IsToldFromOtherFilesAndFormats) {
   expect_refused("", ErrorCode::invalid_input, "not a checkpoint");
   expect_refused("a letter, not a checkpoint", ErrorCode::invalid_input, "not a checkpoint");
   std::string newer = serialize(make_checkpoint());
-  newer[16] = '2';
-  expect_refused(newer, ErrorCode::invalid_input, "has format 2, this espy reads 1");
+  newer[16] = '3';
+  expect_refused(newer, ErrorCode::invalid_input, "has format 3, this espy reads 2");
 }
 
 TEST(Checkpoint, IsSavedAndLoadedWithItsPathInEveryMessage) {
@@ -125,6 +126,10 @@ TEST(TrainingIdentity, DiffersWhereTheModelWould) {
   Recipe changing = recipe;
   changing.digits.shift = 1;
   expect_other(identity(data, changing), "content of the recipe");
+
+  Recipe taught = recipe;
+  taught.teachers = {.count = 2, .architecture = recipe.architecture, .epochs = 1, .share = 0.5f};
+  expect_other(identity(data, taught), "content of the recipe");
 
   Dataset other_label = data;
   other_label.labels[3] = 4;

@@ -23,6 +23,16 @@ struct Knot {
 // Returns the factor after the share `done` of a training; 1 without knots.
 double learning_rate_factor(std::span<const Knot> schedule, double done);
 
+// Networks that are trained before the recipe's own, each from a start of its own and in every other respect
+// as the recipe says, and whose mean answer is then a part of what the recipe's network learns
+// (nn::TrainerOptions). They are not kept.
+struct Teachers {
+  int count = 0;
+  nn::Architecture architecture = {};
+  double epochs = 0;  // of each
+  float share = 0;    // of the target
+};
+
 struct Recipe {
   std::string_view name;
   std::string_view description;  // one line
@@ -40,6 +50,7 @@ struct Recipe {
   std::vector<Knot> schedule = {};
   Augmentation digits = {};    // of pictures prepared as digits
   Augmentation garments = {};  // as garments; those prepared plainly stay as they are
+  Teachers teachers = {};
 };
 
 // Returns what the recipe does to pictures of this preparation.

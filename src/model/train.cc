@@ -56,7 +56,7 @@ class SampleOrder {
   std::uint64_t epoch_ = 0;
 };
 
-// How steps lie in epochs.
+// How one network's steps lie in epochs.
 struct Schedule {
   std::int64_t samples;
   std::int64_t batch;
@@ -67,18 +67,37 @@ struct Schedule {
 
   // The first step of the same epoch.
   std::int64_t epoch_begin(std::int64_t step) const { return (epoch_of(step) * samples + batch - 1) / batch; }
+
+  std::int64_t epochs() const { return epoch_of(steps - 1) + 1; }
 };
 
-Schedule make_schedule(std::int64_t samples, const Recipe& recipe, int max_steps) {
-  Schedule schedule{samples, recipe.batch_size, recipe.steps};
-  // Rounded up: every sample is seen as often as the recipe has epochs, and the last batch is filled from one
+// The length is `epochs`, or the recipe's steps where that is 0; `max_steps` as in TrainOptions.
+Schedule make_schedule(std::size_t samples, double epochs, const Recipe& recipe, int max_steps) {
+  Schedule schedule{static_cast<std::int64_t>(samples), recipe.batch_size, recipe.steps};
+  // Rounded up: every sample is seen as often as there are epochs, and the last batch is filled from one
   // more.
-  if (recipe.epochs > 0) {
-    schedule.steps = static_cast<std::int64_t>(
-        std::ceil(recipe.epochs * static_cast<double>(samples) / recipe.batch_size));
+  if (epochs > 0) {
+    schedule.steps =
+        static_cast<std::int64_t>(std::ceil(epochs * static_cast<double>(samples) / recipe.batch_size));
   }
   if (max_steps > 0) schedule.steps = std::min<std::int64_t>(schedule.steps, max_steps);
   return schedule;
+}
+
+// What one network's training draws its random numbers from.
+struct Seeds {
+  std::uint64_t start;
+  std::uint64_t dropout;
+  std::uint64_t order;
+  std::uint64_t augmentation;
+};
+
+Seeds draw_seeds(nn::RandomSequence& random) {
+  Seeds seeds{};
+  for (std::uint64_t* seed : {&seeds.start, &seeds.dropout, &seeds.order, &seeds.augmentation}) {
+    *seed = random.next();
+  }
+  return seeds;
 }
 
 // Half precision is used between batch norms alone (nn/precision.h).
@@ -120,9 +139,14 @@ class CheckpointMaker {
 
   bool due() const { return plan_ && std::chrono::steady_clock::now() - last_ >= plan_->interval; }
 
-  Result<void> make(const nn::Trainer& trainer, const TrainingSums& sums, const Schedule& schedule) {
+  Result<void> make(const nn::Trainer& trainer, const TrainingSums& sums,
+                    std::span<const nn::Network> teachers, const Schedule& schedule) {
     if (!plan_) return {};
-    const Checkpoint checkpoint{training_, sums, trainer.state()};
+    Checkpoint checkpoint{training_, sums, {}, trainer.state()};
+    for (const nn::Network& teacher : teachers) {
+      auto& parameters = checkpoint.teachers.emplace_back();
+      for (const nn::Tensor& parameter : teacher.parameters) parameters.push_back(parameter.values);
+    }
     if (!all_finite(checkpoint.state)) {
       return diverged("a parameter or its average is not finite",
                       static_cast<std::int64_t>(checkpoint.state.steps), schedule);
@@ -138,6 +162,212 @@ class CheckpointMaker {
   std::chrono::steady_clock::time_point last_;
 };
 
+// Errors: invalid_input (parameters that do not fit the architecture).
+Result<nn::Network> make_network(const nn::Architecture& architecture,
+                                 const std::vector<std::vector<float>>& parameters) {
+  Result<std::vector<nn::Shape>> shapes = nn::parameter_shapes(architecture);
+  if (!shapes) return std::move(shapes).error();
+  nn::Network network{architecture, {}};
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    // What is too much has no shape, and is for validate() to name.
+    network.parameters.push_back({i < shapes->size() ? (*shapes)[i] : nn::Shape{}, parameters[i]});
+  }
+  if (auto ok = nn::validate(network); !ok) return std::move(ok).error();
+  return network;
+}
+
+// Trains the networks of a recipe one after the other: its teachers, then its own.
+class Training {
+ public:
+  Training(const Dataset& data, const Recipe& recipe, const TrainOptions& options)
+      : data_(data),
+        recipe_(recipe),
+        options_(options),
+        precision_(choose_precision(recipe, options.precision)),
+        changes_(augmentation(recipe, data.preparation)) {
+    nn::RandomSequence random(options.seed);
+    const Seeds own = draw_seeds(random);
+    parts_ = hold_out(data.labels, static_cast<std::size_t>(recipe.held_out), random.next());
+    for (int i = 0; i < recipe.teachers.count; ++i) {
+      stages_.push_back({recipe.teachers.architecture, schedule(recipe.teachers.epochs), draw_seeds(random)});
+    }
+    stages_.push_back({recipe.architecture, schedule(recipe.epochs), own});
+    for (const Stage& stage : stages_) {
+      steps_ += stage.schedule.steps;
+      epochs_ += stage.schedule.epochs();
+    }
+    if (options.checkpoints || options.resume_from) {
+      identity_ = identify(data, recipe, options.seed, options.threads, precision_, steps_);
+    }
+  }
+
+  Result<ModelContent> run() {
+    if (auto resumed = resume(); !resumed) return std::move(resumed).error();
+    CheckpointMaker checkpoints(options_.checkpoints, identity_);
+    while (networks_.size() < stages_.size()) {
+      Result<nn::Network> network = run_stage(stages_[networks_.size()], checkpoints);
+      if (!network) return std::move(network).error();
+      networks_.push_back(*std::move(network));
+    }
+    return ModelContent{.network = std::move(networks_.back()),
+                        .preparation = data_.preparation,
+                        .class_names = data_.class_names,
+                        .recipe = std::string(recipe_.name),
+                        .metrics = {{"seed", format("{}", options_.seed)},
+                                    {"precision", precision_ == nn::Precision::bf16 ? "bf16" : "f32"},
+                                    {"threads", format("{}", options_.threads)},
+                                    {"steps", format("{}", steps_)}}};
+  }
+
+  const std::vector<std::size_t>& held_out() const { return parts_.held_out; }
+
+ private:
+  struct Stage {
+    const nn::Architecture& architecture;
+    Schedule schedule;
+    Seeds seeds;
+  };
+
+  Schedule schedule(double epochs) const {
+    return make_schedule(parts_.training.size(), epochs, recipe_, options_.max_steps);
+  }
+
+  // Takes over the networks that a checkpoint has already.
+  Result<void> resume() {
+    const std::optional<Checkpoint>& checkpoint = options_.resume_from;
+    if (!checkpoint) return {};
+    if (auto same = check_same_training(checkpoint->training, identity_); !same) return same;
+    if (checkpoint->teachers.size() >= stages_.size()) {
+      return Error{ErrorCode::invalid_input, format("checkpoint has {} teachers, the recipe has {}",
+                                                    checkpoint->teachers.size(), stages_.size() - 1)};
+    }
+    for (const auto& parameters : checkpoint->teachers) {
+      const Stage& stage = stages_[networks_.size()];
+      Result<nn::Network> teacher = make_network(stage.architecture, parameters);
+      if (!teacher) return std::move(teacher).error();
+      networks_.push_back(*std::move(teacher));
+      steps_before_ += stage.schedule.steps;
+      epochs_before_ += stage.schedule.epochs();
+    }
+    const Schedule& at_hand = stages_[networks_.size()].schedule;
+    if (checkpoint->state.steps > static_cast<std::uint64_t>(at_hand.steps)) {
+      return Error{ErrorCode::invalid_input, format("checkpoint is of step {}, the training has {}",
+                                                    checkpoint->state.steps, at_hand.steps)};
+    }
+    state_ = &checkpoint->state;
+    sums_ = checkpoint->sums;
+    return {};
+  }
+
+  Result<std::unique_ptr<nn::Trainer>> make_trainer(const Stage& stage) {
+    nn::TrainerOptions options = {.optimizer = recipe_.optimizer,
+                                  .batch_size = recipe_.batch_size,
+                                  .threads = options_.threads,
+                                  .chunk_size = recipe_.chunk_size,
+                                  .label_smoothing = recipe_.label_smoothing,
+                                  .precision = precision_,
+                                  .seed = stage.seeds.dropout};
+    if (&stage == &stages_.back() && !networks_.empty()) {
+      options.teachers = networks_;
+      options.teachers_share = recipe_.teachers.share;
+    }
+    if (state_ != nullptr) {
+      return nn::Trainer::resume(stage.architecture, *std::exchange(state_, nullptr), options);
+    }
+    const Result<nn::Network> start =
+        nn::initialize(stage.architecture, recipe_.initializer, stage.seeds.start);
+    if (!start) return start.error();
+    return nn::Trainer::create(*start, options);
+  }
+
+  // Returns the network of a stage after its last step.
+  Result<nn::Network> run_stage(const Stage& stage, CheckpointMaker& checkpoints) {
+    const Schedule& schedule = stage.schedule;
+    const std::uint64_t steps_done = state_ != nullptr ? state_->steps : 0;
+    const Result<std::unique_ptr<nn::Trainer>> made = make_trainer(stage);
+    if (!made) return made.error();
+    nn::Trainer& trainer = **made;
+    const auto put_down = [&] { return checkpoints.make(trainer, sums_, networks_, schedule); };
+    SampleOrder order(parts_.training.size(), stage.seeds.order);
+    const auto first_step = static_cast<std::int64_t>(steps_done);
+    for (std::int64_t i = 0; i < first_step * schedule.batch; ++i) (void)order.next();
+
+    std::vector<SampleOrder::Draw> batch(static_cast<std::size_t>(recipe_.batch_size));
+    const nn::Trainer::LoadSample load_sample = [&](int index_in_batch, std::span<float> input) -> int {
+      const auto [place, epoch] = batch[static_cast<std::size_t>(index_in_batch)];
+      const std::size_t sample = parts_.training[place];
+      augment(data_.inputs[sample], changes_, stage.seeds.augmentation, sample, epoch, input);
+      return data_.labels[sample];
+    };
+    if (auto ok = put_down(); !ok) return ok.error();
+    const std::chrono::duration<double> elapsed_before = sums_.elapsed;
+    const auto began = std::chrono::steady_clock::now();
+    for (std::int64_t step = first_step; step < schedule.steps; ++step) {
+      std::ranges::generate(batch, [&] { return order.next(); });
+      // In the middle of the step, so that neither the first nor the last is lost to a rate of zero.
+      const double done = (static_cast<double>(step) + 0.5) / static_cast<double>(schedule.steps);
+      const auto factor = static_cast<float>(learning_rate_factor(recipe_.schedule, done));
+      const nn::StepResult result = trainer.step(load_sample, factor);
+      if (!std::isfinite(result.loss)) return diverged(format("loss is {}", result.loss), step + 1, schedule);
+      sums_.epoch_loss += result.loss;
+      sums_.epoch_correct += static_cast<std::uint64_t>(result.correct);
+      sums_.elapsed = elapsed_before + (std::chrono::steady_clock::now() - began);
+      const bool ends = step + 1 == schedule.steps;
+      const bool epoch_ends = ends || schedule.epoch_of(step + 1) > schedule.epoch_of(step);
+      if (epoch_ends) {
+        if (auto ok = check_parameters(trainer.network(), step + 1, schedule); !ok) return ok.error();
+      }
+      const bool go_on = !options_.on_progress || options_.on_progress(progress(schedule, step, epoch_ends));
+      if (epoch_ends) {
+        sums_.epoch_loss = 0;
+        sums_.epoch_correct = 0;
+      }
+      if (ends || !go_on || checkpoints.due()) {
+        if (auto ok = put_down(); !ok) return ok.error();
+      }
+      if (!go_on) {
+        return Error{ErrorCode::unavailable,
+                     format("interrupted after step {} of {}", steps_before_ + step + 1, steps_)};
+      }
+    }
+    steps_before_ += schedule.steps;
+    epochs_before_ += schedule.epochs();
+    return trainer.network();
+  }
+
+  Progress progress(const Schedule& schedule, std::int64_t step, bool epoch_ends) const {
+    const auto epoch_steps = static_cast<double>(step + 1 - schedule.epoch_begin(step));
+    const std::int64_t steps_done = steps_before_ + step + 1;
+    return {.step = static_cast<int>(steps_done),
+            .steps = static_cast<int>(steps_),
+            .epoch = static_cast<int>(epochs_before_ + schedule.epoch_of(step) + 1),
+            .epochs = static_cast<int>(epochs_),
+            .epoch_ends = epoch_ends,
+            .loss = sums_.epoch_loss / epoch_steps,
+            .accuracy = static_cast<double>(sums_.epoch_correct) / (epoch_steps * recipe_.batch_size),
+            .images_a_second =
+                static_cast<double>(steps_done * schedule.batch) / std::max(sums_.elapsed.count(), 1e-9),
+            .elapsed = sums_.elapsed};
+  }
+
+  const Dataset& data_;
+  const Recipe& recipe_;
+  const TrainOptions& options_;
+  const nn::Precision precision_;
+  const Augmentation changes_;
+  HeldOut parts_;
+  std::vector<Stage> stages_;
+  std::int64_t steps_ = 0;   // of all stages
+  std::int64_t epochs_ = 0;  // as well
+  TrainingIdentity identity_;
+
+  std::vector<nn::Network> networks_;        // of the stages that are done
+  std::int64_t steps_before_ = 0;            // of these
+  std::int64_t epochs_before_ = 0;           // of these
+  const nn::TrainerState* state_ = nullptr;  // that the stage at hand goes on from
+  TrainingSums sums_;
+};
+
 }  // namespace
 
 Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options) {
@@ -145,115 +375,13 @@ Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const Trai
     return Error{ErrorCode::invalid_input, format("data set {} has {} samples, fewer than a batch of {}",
                                                   data.name, data.inputs.size(), recipe.batch_size)};
   }
-  nn::RandomSequence seeds(options.seed);
-  const Result<nn::Network> start = nn::initialize(recipe.architecture, recipe.initializer, seeds.next());
-  if (!start) return start.error();
-  const nn::Precision precision = choose_precision(recipe, options.precision);
-  const std::uint64_t dropout_seed = seeds.next();
-  const std::uint64_t order_seed = seeds.next();
-  const std::uint64_t augmentation_seed = seeds.next();
-  const HeldOut parts = hold_out(data.labels, static_cast<std::size_t>(recipe.held_out), seeds.next());
-  const Schedule schedule =
-      make_schedule(static_cast<std::int64_t>(parts.training.size()), recipe, options.max_steps);
-  TrainingIdentity identity;
-  if (options.checkpoints || options.resume_from) {
-    identity = identify(data, recipe, options.seed, options.threads, precision, schedule.steps);
-  }
-  if (options.resume_from) {
-    if (auto same = check_same_training(options.resume_from->training, identity); !same) return same.error();
-  }
-  const nn::TrainerOptions trainer_options = {.optimizer = recipe.optimizer,
-                                              .batch_size = recipe.batch_size,
-                                              .threads = options.threads,
-                                              .chunk_size = recipe.chunk_size,
-                                              .label_smoothing = recipe.label_smoothing,
-                                              .precision = precision,
-                                              .seed = dropout_seed};
-  const Result<std::unique_ptr<nn::Trainer>> trainer =
-      options.resume_from
-          ? nn::Trainer::resume(recipe.architecture, options.resume_from->state, trainer_options)
-          : nn::Trainer::create(*start, trainer_options);
-  if (!trainer) return trainer.error();
-  SampleOrder order(parts.training.size(), order_seed);
-  const Augmentation changes = augmentation(recipe, data.preparation);
-
-  std::vector<SampleOrder::Draw> batch(static_cast<std::size_t>(recipe.batch_size));
-  const nn::Trainer::LoadSample load_sample = [&](int index_in_batch, std::span<float> input) -> int {
-    const auto [place, epoch] = batch[static_cast<std::size_t>(index_in_batch)];
-    const std::size_t sample = parts.training[place];
-    augment(data.inputs[sample], changes, augmentation_seed, sample, epoch, input);
-    return data.labels[sample];
-  };
-  TrainingSums sums;
-  std::int64_t first_step = 0;
-  if (options.resume_from) {
-    const std::uint64_t steps = options.resume_from->state.steps;
-    if (steps > static_cast<std::uint64_t>(schedule.steps)) {
-      return Error{ErrorCode::invalid_input,
-                   format("checkpoint is of step {}, the training has {}", steps, schedule.steps)};
-    }
-    sums = options.resume_from->sums;
-    first_step = static_cast<std::int64_t>(steps);
-    for (std::int64_t i = 0; i < first_step * schedule.batch; ++i) (void)order.next();
-  }
-  CheckpointMaker checkpoints(options.checkpoints, std::move(identity));
-  if (auto made = checkpoints.make(**trainer, sums, schedule); !made) return made.error();
-  const std::chrono::duration<double> elapsed_before = sums.elapsed;
-  const auto began = std::chrono::steady_clock::now();
-  for (std::int64_t step = first_step; step < schedule.steps; ++step) {
-    std::ranges::generate(batch, [&] { return order.next(); });
-    // In the middle of the step, so that neither the first nor the last is lost to a rate of zero.
-    const double done = (static_cast<double>(step) + 0.5) / static_cast<double>(schedule.steps);
-    const auto factor = static_cast<float>(learning_rate_factor(recipe.schedule, done));
-    const nn::StepResult result = (*trainer)->step(load_sample, factor);
-    if (!std::isfinite(result.loss)) return diverged(format("loss is {}", result.loss), step + 1, schedule);
-    sums.epoch_loss += result.loss;
-    sums.epoch_correct += static_cast<std::uint64_t>(result.correct);
-    sums.elapsed = elapsed_before + (std::chrono::steady_clock::now() - began);
-    const bool ends = step + 1 == schedule.steps;
-    const bool epoch_ends = ends || schedule.epoch_of(step + 1) > schedule.epoch_of(step);
-    if (epoch_ends) {
-      if (auto ok = check_parameters((*trainer)->network(), step + 1, schedule); !ok) return ok.error();
-    }
-    bool go_on = true;
-    if (options.on_progress) {
-      const auto epoch_steps = static_cast<double>(step + 1 - schedule.epoch_begin(step));
-      go_on = options.on_progress(
-          {.step = static_cast<int>(step + 1),
-           .steps = static_cast<int>(schedule.steps),
-           .epoch = static_cast<int>(schedule.epoch_of(step) + 1),
-           .epochs = static_cast<int>(schedule.epoch_of(schedule.steps - 1) + 1),
-           .epoch_ends = epoch_ends,
-           .loss = sums.epoch_loss / epoch_steps,
-           .accuracy = static_cast<double>(sums.epoch_correct) / (epoch_steps * recipe.batch_size),
-           .images_a_second =
-               static_cast<double>((step + 1) * schedule.batch) / std::max(sums.elapsed.count(), 1e-9),
-           .elapsed = sums.elapsed});
-    }
-    if (epoch_ends) {
-      sums.epoch_loss = 0;
-      sums.epoch_correct = 0;
-    }
-    if (ends || !go_on || checkpoints.due()) {
-      if (auto made = checkpoints.make(**trainer, sums, schedule); !made) return made.error();
-    }
-    if (!go_on) {
-      return Error{ErrorCode::unavailable,
-                   format("interrupted after step {} of {}", step + 1, schedule.steps)};
-    }
-  }
-  ModelContent content{.network = (*trainer)->network(),
-                       .preparation = data.preparation,
-                       .class_names = data.class_names,
-                       .recipe = std::string(recipe.name),
-                       .metrics = {{"seed", format("{}", options.seed)},
-                                   {"precision", precision == nn::Precision::bf16 ? "bf16" : "f32"},
-                                   {"threads", format("{}", options.threads)},
-                                   {"steps", format("{}", schedule.steps)}}};
-  if (!parts.held_out.empty()) {
-    Result<Calibration> calibration = fit_calibration(content.network, data, parts.held_out, options.threads);
+  Training training(data, recipe, options);
+  Result<ModelContent> content = training.run();
+  if (content && !training.held_out().empty()) {
+    Result<Calibration> calibration =
+        fit_calibration(content->network, data, training.held_out(), options.threads);
     if (!calibration) return std::move(calibration).error();
-    content.calibration = *std::move(calibration);
+    content->calibration = *std::move(calibration);
   }
   return content;
 }

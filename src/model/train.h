@@ -15,7 +15,7 @@
 
 namespace espy::model {
 
-// Where a training stands.
+// Where a training stands. Steps and epochs are counted over all its networks, teachers first.
 struct Progress {
   int step;   // done
   int steps;  // in all
@@ -40,7 +40,7 @@ struct CheckpointPlan {
 struct TrainOptions {
   std::uint64_t seed = 1;
   int threads = 1;
-  int max_steps = 0;  // stop after so many; 0 = as the recipe says
+  int max_steps = 0;  // at most so many for each network; 0 = as the recipe says
   // Without a value the quickest of this machine; networks without batch norms always train in f32.
   std::optional<nn::Precision> precision = std::nullopt;
   // Called after every step on the calling thread; returning false stops the training.

@@ -215,6 +215,66 @@ TEST(Train, GoesOnWithAnyNumberOfThreadsWhereChunksHaveASize) {
   }
 }
 
+Recipe taught_recipe() {
+  Recipe recipe = small_recipe();
+  recipe.teachers = {
+      .count = 2, .architecture = small_residual_recipe().architecture, .epochs = 1, .share = 0.5f};
+  recipe.chunk_size = 10;
+  return recipe;
+}
+
+TEST(Train, TrainsTeachersBeforeTheNetworkThatIsKept) {
+  const Dataset data = bars(110);
+  std::vector<Progress> all;
+  TrainOptions options{.threads = 2};
+  options.on_progress = [&](const Progress& progress) {
+    all.push_back(progress);
+    return true;
+  };
+  const Result<ModelContent> content = train(data, taught_recipe(), options);
+  ASSERT_TRUE(content) << content.error().message;
+  EXPECT_EQ(nn::to_string(content->network.architecture), nn::to_string(small_recipe().architecture));
+  // Twice 5.5 batches and 6 times 5.5.
+  ASSERT_EQ(all.size(), 6U + 6U + 33U);
+  EXPECT_EQ(content->metrics.at("steps"), "45");
+  EXPECT_EQ(all.back().step, 45);
+  EXPECT_EQ(all[5].epoch, 1);
+  EXPECT_EQ(all[6].epoch, 2);
+  EXPECT_EQ(all[12].epoch, 3);
+  EXPECT_EQ(all.back().epoch, all.back().epochs);
+
+  Recipe alone = taught_recipe();
+  alone.teachers = {};
+  EXPECT_NE(train(data, alone, {.threads = 2})->network.parameters[0].values,
+            content->network.parameters[0].values);
+}
+
+TEST(Train, GoesOnFromACheckpointOfAnyOfItsNetworks) {
+  const Dataset data = bars(110);
+  TrainOptions options{.threads = 2, .max_steps = 3};
+  const std::string uninterrupted = file_of(train(data, taught_recipe(), options));
+  std::vector<Checkpoint> checkpoints;
+  options.checkpoints = keep_in(checkpoints);
+  EXPECT_EQ(file_of(train(data, taught_recipe(), options)), uninterrupted);
+  ASSERT_EQ(checkpoints.size(), 3 * 4U);
+  options.checkpoints.reset();
+  for (const std::size_t i : {0, 3, 5, 7, 8, 10, 11}) {
+    options.resume_from = *parse_checkpoint(as_bytes(serialize(checkpoints[i])));
+    EXPECT_EQ(options.resume_from->teachers.size(), i / 4);
+    EXPECT_EQ(file_of(train(data, taught_recipe(), options)), uninterrupted) << "from checkpoint " << i;
+  }
+  const auto expect_refused = [&](const std::string& piece) {
+    const Result<ModelContent> content = train(data, taught_recipe(), options);
+    ASSERT_FALSE(content) << piece;
+    EXPECT_NE(content.error().message.find(piece), std::string::npos) << content.error().message;
+  };
+  options.resume_from = checkpoints[8];
+  options.resume_from->teachers[0].pop_back();
+  expect_refused("parameters, its architecture has");
+  options.resume_from->teachers.resize(3);
+  expect_refused("checkpoint has 3 teachers, the recipe has 2");
+}
+
 TEST(Train, ReportsAfterACheckpointAsIfNothingHadHappened) {
   const Dataset data = bars(110);
   std::vector<Progress> all;

@@ -180,11 +180,24 @@ ESPY_MULTIVERSION void descend_adam(const AdamStep& step, std::span<const float>
   }
 }
 
-SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float smoothing, float scale,
+void softmax(std::span<const float> logits, std::span<float> probabilities) {
+  assert(logits.size() == probabilities.size());
+  // The greatest exponent is 0: nothing overflows, and the sum is at least 1.
+  const float greatest = *std::ranges::max_element(logits);
+  float sum = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    probabilities[i] = std::exp(logits[i] - greatest);
+    sum += probabilities[i];
+  }
+  for (float& probability : probabilities) probability /= sum;
+}
+
+SampleLoss softmax_cross_entropy(std::span<const float> logits, const Target& target, float scale,
                                  std::span<float> gradient) {
   assert(logits.size() == gradient.size());
-  assert(label >= 0 && static_cast<std::size_t>(label) < logits.size());
-  const auto answer = static_cast<std::size_t>(label);
+  assert(target.label >= 0 && static_cast<std::size_t>(target.label) < logits.size());
+  assert(target.taught_share == 0 || target.taught.size() == logits.size());
+  const auto answer = static_cast<std::size_t>(target.label);
   const auto greatest = std::max_element(logits.begin(), logits.end());
   // The greatest exponent is 0: nothing overflows, and the sum is at least 1.
   float sum = 0;
@@ -194,19 +207,27 @@ SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float
   }
   const float factor = scale / sum;
   for (float& value : gradient) value *= factor;
-  gradient[answer] -= scale * (1 - smoothing);
-  double target = static_cast<double>(logits[answer] - *greatest);
-  if (smoothing > 0) {
-    const float share = smoothing / static_cast<float>(logits.size());
-    double mean = 0;
+  const float labels_share = 1 - target.taught_share;
+  const float own = labels_share * (1 - target.smoothing);
+  gradient[answer] -= scale * own;
+  // The mean of the logits under the target, above the greatest.
+  double mean = static_cast<double>(own) * static_cast<double>(logits[answer] - *greatest);
+  const float everyones = labels_share * target.smoothing / static_cast<float>(logits.size());
+  if (everyones > 0) {
     for (std::size_t i = 0; i < logits.size(); ++i) {
-      gradient[i] -= scale * share;
-      mean += static_cast<double>(logits[i] - *greatest) / static_cast<double>(logits.size());
+      gradient[i] -= scale * everyones;
+      mean += static_cast<double>(everyones) * static_cast<double>(logits[i] - *greatest);
     }
-    target += static_cast<double>(smoothing) * (mean - target);
   }
-  const double loss = std::log(static_cast<double>(sum)) - target;
-  return {loss, greatest - logits.begin() == label};
+  if (target.taught_share > 0) {
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      const float taught = target.taught_share * target.taught[i];
+      gradient[i] -= scale * taught;
+      mean += static_cast<double>(taught) * static_cast<double>(logits[i] - *greatest);
+    }
+  }
+  const double loss = std::log(static_cast<double>(sum)) - mean;
+  return {loss, greatest - logits.begin() == target.label};
 }
 
 }  // namespace espy::nn

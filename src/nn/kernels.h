@@ -68,11 +68,23 @@ struct SampleLoss {
   bool correct;
 };
 
-// Cross-entropy of softmax(logits) against the label, in nats; never overflows. `gradient` becomes `scale`
-// times the derivative by the logits. The target is 1 - smoothing for the label, and smoothing shared out
-// evenly over all classes, the label too (Szegedy et al. 2016, "Rethinking the Inception architecture",
-// section 7).
-SampleLoss softmax_cross_entropy(std::span<const float> logits, int label, float smoothing, float scale,
+// What the probabilities of one sample's classes ought to be: 1 - smoothing for the label, and smoothing
+// shared out evenly over all classes, the label too (Szegedy et al. 2016, "Rethinking the Inception
+// architecture", section 7); but with a share above 0 that much of it is what teachers say (Hinton, Vinyals &
+// Dean 2015, "Distilling the knowledge in a neural network", at temperature 1).
+struct Target {
+  int label;
+  float smoothing = 0;
+  std::span<const float> taught = {};  // a probability of each class, where taught_share is above 0
+  float taught_share = 0;
+};
+
+// Cross-entropy of softmax(logits) against the target, in nats; never overflows. `gradient` becomes `scale`
+// times the derivative by the logits.
+SampleLoss softmax_cross_entropy(std::span<const float> logits, const Target& target, float scale,
                                  std::span<float> gradient);
+
+// probabilities = softmax(logits); never overflows.
+void softmax(std::span<const float> logits, std::span<float> probabilities);
 
 }  // namespace espy::nn

@@ -159,25 +159,49 @@ TEST(Kernels, dropout_depends_on_the_key_and_the_unit_alone) {
 TEST(Kernels, cross_entropy_and_its_gradient_follow_their_definition) {
   const std::vector<float> logits = {1.5F, -0.5F, 0.25F};
   std::vector<float> gradient(3);
-  const SampleLoss result = softmax_cross_entropy(logits, 2, 0, 0.5F, gradient);
+  const SampleLoss result = softmax_cross_entropy(logits, {.label = 2}, 0.5F, gradient);
   const double sum = std::exp(1.5) + std::exp(-0.5) + std::exp(0.25);
   EXPECT_NEAR(result.loss, std::log(sum) - 0.25, 1e-6);
   EXPECT_FALSE(result.correct);
   EXPECT_NEAR(gradient[0], 0.5 * std::exp(1.5) / sum, 1e-6);
   EXPECT_NEAR(gradient[1], 0.5 * std::exp(-0.5) / sum, 1e-6);
   EXPECT_NEAR(gradient[2], 0.5 * (std::exp(0.25) / sum - 1), 1e-6);
-  EXPECT_TRUE(softmax_cross_entropy(logits, 0, 0, 0.5F, gradient).correct);
+  EXPECT_TRUE(softmax_cross_entropy(logits, {.label = 0}, 0.5F, gradient).correct);
 }
 
 TEST(Kernels, smoothing_shares_the_target_out_over_all_classes) {
   const std::vector<float> logits = {1.5F, -0.5F, 0.25F};
   std::vector<float> gradient(3);
-  const SampleLoss result = softmax_cross_entropy(logits, 2, 0.3F, 0.5F, gradient);
+  const SampleLoss result = softmax_cross_entropy(logits, {.label = 2, .smoothing = 0.3F}, 0.5F, gradient);
   const double sum = std::exp(1.5) + std::exp(-0.5) + std::exp(0.25);
   EXPECT_NEAR(result.loss, std::log(sum) - 0.8 * 0.25 - 0.1 * 1.5 - 0.1 * -0.5, 1e-6);
   EXPECT_NEAR(gradient[0], 0.5 * (std::exp(1.5) / sum - 0.1), 1e-6);
   EXPECT_NEAR(gradient[1], 0.5 * (std::exp(-0.5) / sum - 0.1), 1e-6);
   EXPECT_NEAR(gradient[2], 0.5 * (std::exp(0.25) / sum - 0.8), 1e-6);
+}
+
+TEST(Kernels, teachers_have_their_share_of_the_target) {
+  const std::vector<float> logits = {1.5F, -0.5F, 0.25F};
+  const std::vector<float> taught = {0.5F, 0.2F, 0.3F};
+  std::vector<float> gradient(3);
+  const Target target{.label = 2, .smoothing = 0.3F, .taught = taught, .taught_share = 0.5F};
+  const SampleLoss result = softmax_cross_entropy(logits, target, 0.5F, gradient);
+  const double sum = std::exp(1.5) + std::exp(-0.5) + std::exp(0.25);
+  // Half of 0.1, 0.1, 0.8 and half of what is taught.
+  EXPECT_NEAR(result.loss, std::log(sum) - 0.3 * 1.5 - 0.15 * -0.5 - 0.55 * 0.25, 1e-6);
+  EXPECT_NEAR(gradient[0], 0.5 * (std::exp(1.5) / sum - 0.3), 1e-6);
+  EXPECT_NEAR(gradient[1], 0.5 * (std::exp(-0.5) / sum - 0.15), 1e-6);
+  EXPECT_NEAR(gradient[2], 0.5 * (std::exp(0.25) / sum - 0.55), 1e-6);
+}
+
+TEST(Kernels, softmax_stands_logits_of_any_size) {
+  std::vector<float> probabilities(3);
+  softmax(std::vector<float>{1.5F, -0.5F, 0.25F}, probabilities);
+  const double sum = std::exp(1.5) + std::exp(-0.5) + std::exp(0.25);
+  EXPECT_NEAR(probabilities[0], std::exp(1.5) / sum, 1e-6);
+  EXPECT_NEAR(probabilities[2], std::exp(0.25) / sum, 1e-6);
+  softmax(std::vector<float>{3e38F, -3e38F, 3e38F}, probabilities);
+  EXPECT_EQ(probabilities, (std::vector<float>{0.5F, 0, 0.5F}));
 }
 
 TEST(Kernels, adam_decays_weights_apart_from_the_gradient) {
@@ -190,10 +214,11 @@ TEST(Kernels, adam_decays_weights_apart_from_the_gradient) {
 
 TEST(Kernels, cross_entropy_stands_logits_of_any_size) {
   std::vector<float> gradient(2);
-  const SampleLoss wrong = softmax_cross_entropy(std::vector<float>{1e4F, -1e4F}, 1, 0, 1, gradient);
+  const SampleLoss wrong = softmax_cross_entropy(std::vector<float>{1e4F, -1e4F}, {.label = 1}, 1, gradient);
   EXPECT_DOUBLE_EQ(wrong.loss, 2e4);
   EXPECT_EQ(gradient, (std::vector<float>{1, -1}));
-  const SampleLoss right = softmax_cross_entropy(std::vector<float>{3e38F, -3e38F}, 0, 0, 1, gradient);
+  const SampleLoss right =
+      softmax_cross_entropy(std::vector<float>{3e38F, -3e38F}, {.label = 0}, 1, gradient);
   EXPECT_EQ(right.loss, 0);
   EXPECT_EQ(gradient, (std::vector<float>{0, 0}));
 }

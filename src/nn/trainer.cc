@@ -15,6 +15,7 @@
 #include "nn/kernels.h"
 #include "nn/muon.h"
 #include "nn/parameters.h"
+#include "nn/predictor.h"
 
 namespace espy::nn {
 namespace {
@@ -29,6 +30,19 @@ int divide_up(int numerator, int denominator) { return (numerator + denominator 
 
 int chunk_size_of(const TrainerOptions& options) {
   return options.chunk_size > 0 ? options.chunk_size : divide_up(options.batch_size, options.threads);
+}
+
+Result<void> check_teacher(const Architecture& architecture, const Network& teacher) {
+  if (auto ok = validate(teacher); !ok) return ok;
+  const auto* theirs = std::get_if<Dense>(&teacher.architecture.layers.back());
+  const auto* ours = std::get_if<Dense>(&architecture.layers.back());
+  if (teacher.architecture.input != architecture.input || theirs == nullptr || ours == nullptr ||
+      theirs->units != ours->units) {
+    return Error{ErrorCode::invalid_input,
+                 format("teacher \"{}\" has another input or other classes than \"{}\"",
+                        to_string(teacher.architecture), to_string(architecture))};
+  }
+  return {};
 }
 
 Result<void> check_options(const Architecture& architecture, const TrainerOptions& options) {
@@ -53,6 +67,16 @@ Result<void> check_options(const Architecture& architecture, const TrainerOption
     return Error{ErrorCode::invalid_input,
                  format("label smoothing is {}, must be at least 0 and below 1", options.label_smoothing)};
   }
+  if (!(options.teachers_share >= 0 && options.teachers_share <= 1) ||
+      options.teachers.empty() != (options.teachers_share == 0)) {
+    return Error{ErrorCode::invalid_input,
+                 format("share of {} teachers is {}, must be 0 without any and else "
+                        "above 0 and at most 1",
+                        options.teachers.size(), options.teachers_share)};
+  }
+  for (const Network& teacher : options.teachers) {
+    if (auto ok = check_teacher(architecture, teacher); !ok) return ok;
+  }
   if (auto ok = check_precision(options.precision); !ok) return ok;
   if (!std::holds_alternative<Dense>(architecture.layers.back())) {
     return Error{ErrorCode::invalid_input,
@@ -61,13 +85,36 @@ Result<void> check_options(const Architecture& architecture, const TrainerOption
   return {};
 }
 
+// The teachers as one thread asks them.
+struct Teachers {
+  std::vector<std::unique_ptr<Predictor>> predictors;
+  std::vector<float> probabilities = {};  // of one
+  std::vector<float> mean = {};           // of all
+};
+
+Result<std::vector<Teachers>> make_teachers(const TrainerOptions& options) {
+  std::vector<Teachers> all;
+  if (options.teachers.empty()) return all;
+  for (int thread = 0; thread < options.threads; ++thread) {
+    Teachers& teachers = all.emplace_back();
+    for (const Network& teacher : options.teachers) {
+      Result<std::unique_ptr<Predictor>> predictor = Predictor::create(teacher);
+      if (!predictor) return std::move(predictor).error();
+      teachers.predictors.push_back(*std::move(predictor));
+    }
+  }
+  return all;
+}
+
 class ChunkTrainer final : public Trainer {
  public:
+  // `teachers` are those of the options, for each thread, or none.
   // Errors: dnnl::error, std::system_error.
-  ChunkTrainer(const Network& start, const TrainerOptions& options)
+  ChunkTrainer(const Network& start, const TrainerOptions& options, std::vector<Teachers> teachers)
       : architecture_(start.architecture),
         options_(options),
         sample_size_(element_count(architecture_.input)),
+        teachers_(std::move(teachers)),
         parameters_(start.parameters) {
     const ComputeMode mode;
     // Every chunk has room for as many samples, so that all share their primitives and the layouts of the
@@ -287,13 +334,19 @@ class ChunkTrainer final : public Trainer {
     const std::span<const float> logits = graph.logits();
     const std::span<float> gradient = graph.logits_gradient();
     const std::size_t classes = logits.size() / static_cast<std::size_t>(graph.samples());
+    const std::span<const float> taught =
+        ask_teachers(thread, input.first(count * sample_size_), chunk.count);
     const float scale = 1 / static_cast<float>(options_.batch_size);
     chunk.loss = 0;
     chunk.correct = 0;
     for (std::size_t i = 0; i < count; ++i) {
       const SampleLoss sample =
-          softmax_cross_entropy(logits.subspan(i * classes, classes), chunk.labels[i],
-                                options_.label_smoothing, scale, gradient.subspan(i * classes, classes));
+          softmax_cross_entropy(logits.subspan(i * classes, classes),
+                                {.label = chunk.labels[i],
+                                 .smoothing = options_.label_smoothing,
+                                 .taught = taught.empty() ? taught : taught.subspan(i * classes, classes),
+                                 .taught_share = options_.teachers_share},
+                                scale, gradient.subspan(i * classes, classes));
       chunk.loss += sample.loss;
       chunk.correct += sample.correct ? 1 : 0;
     }
@@ -302,6 +355,25 @@ class ChunkTrainer final : public Trainer {
     for (std::size_t i = 0; i < chunk.gradients.size(); ++i) {
       std::ranges::copy(graph.gradient(static_cast<int>(i)), chunk.gradients[i].begin());
     }
+  }
+
+  // Returns the mean of the teachers' probabilities, [count, classes]; nothing without teachers.
+  std::span<const float> ask_teachers(int thread, std::span<const float> inputs, int count) {
+    if (teachers_.empty()) return {};
+    Teachers& teachers = teachers_[static_cast<std::size_t>(thread)];
+    teachers.mean.clear();
+    for (const std::unique_ptr<Predictor>& predictor : teachers.predictors) {
+      const std::span<const float> logits = predictor->logits(inputs, count);
+      teachers.mean.resize(logits.size());
+      teachers.probabilities.resize(logits.size());
+      const std::size_t classes = logits.size() / static_cast<std::size_t>(count);
+      for (std::size_t i = 0; i < logits.size(); i += classes) {
+        softmax(logits.subspan(i, classes), std::span(teachers.probabilities).subspan(i, classes));
+      }
+      add(teachers.probabilities, teachers.mean);
+    }
+    for (float& probability : teachers.mean) probability /= static_cast<float>(teachers.predictors.size());
+    return teachers.mean;
   }
 
   void update(const Block& block) {
@@ -337,6 +409,7 @@ class ChunkTrainer final : public Trainer {
   const Architecture architecture_;
   const TrainerOptions options_;
   const std::size_t sample_size_;
+  std::vector<Teachers> teachers_;  // of each thread
   Parameters parameters_;
   std::vector<Graph> graphs_;
   std::vector<Chunk> chunks_;
@@ -356,8 +429,10 @@ Result<std::unique_ptr<Trainer>> create_and_restore(const Network& start, const 
                                                     const TrainerOptions& options) {
   if (auto ok = validate(start); !ok) return std::move(ok).error();
   if (auto ok = check_options(start.architecture, options); !ok) return std::move(ok).error();
+  Result<std::vector<Teachers>> teachers = make_teachers(options);
+  if (!teachers) return std::move(teachers).error();
   try {
-    auto trainer = std::make_unique<ChunkTrainer>(start, options);
+    auto trainer = std::make_unique<ChunkTrainer>(start, options, *std::move(teachers));
     if (state != nullptr) {
       if (auto ok = trainer->restore(*state); !ok) return std::move(ok).error();
     }

@@ -55,6 +55,10 @@ struct TrainerOptions {
   // chunks. 0: as many as give each thread one chunk.
   int chunk_size = 0;
   float label_smoothing = 0;  // the part of the target that all classes share, below 1
+  // Networks of the same input and as many classes, whose mean probabilities are this share of each sample's
+  // target (Target in kernels.h); from 0 to 1, above 0 exactly when there are teachers.
+  std::vector<Network> teachers = {};
+  float teachers_share = 0;
   Precision precision = Precision::f32;
   std::uint64_t seed = 0;  // of dropout
 };
@@ -85,7 +89,8 @@ class Trainer {
   using LoadSample = std::function<int(int index_in_batch, std::span<float> input)>;
 
   // Errors: invalid_input (parameters that do not fit the architecture, a last layer that is not Dense, batch
-  // size, chunk size, threads or label smoothing out of range, bf16 where the processor has none),
+  // size, chunk size, threads, label smoothing or the teachers' share out of range, teachers that do not fit,
+  // bf16 where the processor has none),
   // unavailable (no memory or no threads to be had), internal (the library that computes refused).
   static Result<std::unique_ptr<Trainer>> create(const Network& start, const TrainerOptions& options);
 

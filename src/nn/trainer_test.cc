@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "nn/kernels.h"
 #include "nn/predictor.h"
 #include "nn/random.h"
 
@@ -231,6 +232,75 @@ void expect_refused(const Architecture& architecture, const TrainerOptions& opti
   ASSERT_FALSE(trainer);
   EXPECT_EQ(trainer.error().code, ErrorCode::invalid_input);
   EXPECT_EQ(trainer.error().message, message);
+}
+
+// Labels that say nothing: what a network learns beside them it can have from its teachers alone.
+StepResult train_unlabelled(Trainer& trainer, int batch_size, int steps) {
+  StepResult result = {};
+  for (int step = 0; step < steps; ++step) {
+    result = trainer.step([&](int index, std::span<float> input) {
+      draw_sample(static_cast<std::uint64_t>(step * batch_size + index), input);
+      return 0;
+    });
+  }
+  return result;
+}
+
+TEST(Trainer, learns_what_its_teachers_say) {
+  std::vector<Network> teachers;
+  for (const std::uint64_t seed : {1, 2}) {
+    const auto teacher = Trainer::create(*initialize(kSmall, GlorotUniform{}, seed),
+                                         {.optimizer = Adam{.learning_rate = 0.01F}});
+    ASSERT_TRUE(teacher);
+    train(**teacher, 32, 200);
+    teachers.push_back((*teacher)->network());
+  }
+  const auto answers = [](const Network& network, std::span<const float> input) {
+    const auto predictor = Predictor::create(network);
+    std::vector<float> probabilities(4);
+    softmax((*predictor)->logits(input, 1), probabilities);
+    return probabilities;
+  };
+  const TrainerOptions options{.optimizer = Adam{.learning_rate = 0.01F},
+                               .threads = 2,
+                               .chunk_size = 8,
+                               .teachers = teachers,
+                               .teachers_share = 1};
+  const auto trainer = make_trainer(options);
+  train_unlabelled(*trainer, 32, 400);
+  const Network student = trainer->network();
+  double difference = 0;
+  for (std::uint64_t number = 1'000'000; number < 1'000'100; ++number) {
+    std::vector<float> input(64);
+    draw_sample(number, input);
+    const std::vector<float> first = answers(teachers[0], input);
+    const std::vector<float> second = answers(teachers[1], input);
+    const std::vector<float> own = answers(student, input);
+    for (std::size_t i = 0; i < 4; ++i) {
+      difference += static_cast<double>(std::abs(own[i] - (first[i] + second[i]) / 2)) / 400;
+    }
+  }
+  EXPECT_LT(difference, 0.05);
+
+  const auto again = make_trainer({.optimizer = Adam{.learning_rate = 0.01F},
+                                   .threads = 1,
+                                   .chunk_size = 8,
+                                   .teachers = teachers,
+                                   .teachers_share = 1});
+  train_unlabelled(*again, 32, 400);
+  expect_equal(again->network(), student, 0);
+}
+
+TEST(Trainer, refuses_teachers_that_do_not_fit) {
+  const Network other = *initialize({{1, 8, 8}, {Flatten{}, Dense{3}}}, GlorotUniform{}, 1);
+  expect_refused(
+      kSmall, {.optimizer = Adam{}, .teachers = {other}, .teachers_share = 0.5F},
+      "teacher \"flatten, dense 3\" has another input or other classes than \"" + to_string(kSmall) + "\"");
+  const Network same = *initialize(kSmall, GlorotUniform{}, 1);
+  expect_refused(kSmall, {.optimizer = Adam{}, .teachers = {same}},
+                 "share of 1 teachers is 0, must be 0 without any and else above 0 and at most 1");
+  expect_refused(kSmall, {.optimizer = Adam{}, .teachers_share = 0.5F},
+                 "share of 0 teachers is 0.5, must be 0 without any and else above 0 and at most 1");
 }
 
 TEST(Trainer, refuses_options_out_of_range) {
