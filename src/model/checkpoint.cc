@@ -149,7 +149,7 @@ std::string describe(const Augmentation& augmentation) {
 // Names every member, so that one that is added to a recipe does not compile until it has a place here.
 std::string describe(const Recipe& recipe) {
   const auto& [name, description, architecture, initializer, optimizer, batch_size, steps, epochs, chunk_size,
-               label_smoothing, held_out, schedule, digits, garments, teachers] = recipe;
+               label_smoothing, held_out, schedule, digits, garments, teachers, parameter_type] = recipe;
   std::string text = format("{}; {}; {}; {} {} {} {} {} {}; {}; {};", nn::to_string(architecture),
                             describe(initializer), describe(optimizer), batch_size, steps, epochs, chunk_size,
                             held_out, label_smoothing, describe(digits), describe(garments));
@@ -157,6 +157,7 @@ std::string describe(const Recipe& recipe) {
   if (const auto& [count, teacher, teacher_epochs, share] = teachers; count > 0) {
     text += format("; taught by {} of {} {} {}", count, nn::to_string(teacher), teacher_epochs, share);
   }
+  if (parameter_type == ParameterType::f16) text += "; stored in float16";
   return text;
 }
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "model/file_version.h"
+#include "model/float16.h"
 #include "model/onnx_graph.h"
 
 namespace espy::model {
@@ -101,6 +102,14 @@ Result<void> check(const ModelContent& content) {
 
 }  // namespace
 
+nn::Network as_stored(nn::Network network, ParameterType type) {
+  if (type == ParameterType::f32) return network;
+  for (nn::Tensor& parameter : network.parameters) {
+    for (float& value : parameter.values) value = from_float16(to_float16(value));
+  }
+  return network;
+}
+
 Model::Model(ModelContent content, std::string version, std::string file)
     : content_(std::move(content)), version_(std::move(version)), file_(std::move(file)) {}
 
@@ -109,7 +118,7 @@ Result<Model> Model::create(ModelContent content) {
   // What the file holds, since a model equals the one read from its file.
   Result<nn::Network> folded = nn::for_inference(content.network);
   if (!folded) return std::move(folded).error();
-  content.network = *std::move(folded);
+  content.network = as_stored(*std::move(folded), content.parameter_type);
   // Numbers may overflow on the way.
   if (Result<void> checked = check(content); !checked) return std::move(checked).error();
   std::string file = with_version(write_onnx(content));

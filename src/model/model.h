@@ -8,6 +8,7 @@
 //   espy.recipe       name of the recipe
 //   espy.metrics      lines of name=value
 //   espy.calibration  lines of name=value (calibration.h), of a model that was calibrated
+// Its tensors are float, or float16 that it casts to float.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,12 @@
 
 namespace espy::model {
 
+// What the file stores a network's parameters in; everything computes with floats.
+enum class ParameterType { f32, f16 };
+
+// Returns the network with each parameter as a file of this type gives it back.
+nn::Network as_stored(nn::Network network, ParameterType type);
+
 // Everything that a model is, except its version, which follows from it.
 struct ModelContent {
   nn::Network network;
@@ -32,6 +39,7 @@ struct ModelContent {
   std::vector<std::string> class_names;
   std::string recipe;
   std::map<std::string, std::string> metrics;  // such as {"test_accuracy", "0.9921"}
+  ParameterType parameter_type = ParameterType::f32;
   // Without one the model cannot tell the foreign and the ambiguous from the rest.
   std::optional<Calibration> calibration = std::nullopt;
 };
@@ -40,7 +48,8 @@ struct ModelContent {
 class Model {
  public:
   // Errors: invalid_input (a network whose input is not [1, 28, 28] or whose output does not match the class
-  // names; an empty or doubled class name, or one with a line break; a calibration of another network).
+  // names; an empty or doubled class name, or one with a line break; a calibration of another network; a
+  // parameter that its type cannot hold).
   static Result<Model> create(ModelContent content);
 
   // Reads an ONNX file that espy wrote.
@@ -67,6 +76,7 @@ class Model {
   const std::vector<std::string>& class_names() const { return content_.class_names; }
   const std::string& recipe() const { return content_.recipe; }
   const std::map<std::string, std::string>& metrics() const { return content_.metrics; }
+  ParameterType parameter_type() const { return content_.parameter_type; }
   const std::optional<Calibration>& calibration() const { return content_.calibration; }
 
  private:

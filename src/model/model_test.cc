@@ -97,6 +97,44 @@ TEST(Model, FoldsBatchNormsAndComesBackWithEqualLogits) {
       made->file());
 }
 
+TEST(Model, HoldsItsParametersInHalfTheBytesWhereItIsTold) {
+  ModelContent content = make_content(softmax_architecture());
+  content.network = *nn::initialize(residual_architecture(), nn::HeNormal{}, 3);
+  const Model single = *Model::create(content);
+  content.parameter_type = ParameterType::f16;
+  const Result<Model> made = Model::create(content);
+  ASSERT_TRUE(made) << made.error().message;
+  std::size_t parameters = 0;
+  for (const nn::Tensor& parameter : made->network().parameters) parameters += parameter.values.size();
+  EXPECT_LT(made->file().size(), 2 * parameters + 4000);
+  const Result<Model> read = Model::parse(as_bytes(made->file()));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->file(), made->file());
+  EXPECT_EQ(read->parameter_type(), ParameterType::f16);
+  EXPECT_EQ(logits(*made), logits(*read));
+  const std::vector<float> exact = logits(single);
+  const std::vector<float> rounded = logits(*read);
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    EXPECT_NE(rounded[i], exact[i]);
+    EXPECT_NEAR(rounded[i], exact[i], 0.01F * std::abs(exact[i]));
+  }
+  // One tensor of another type than the others; a cast to something else; a cast that leads nowhere.
+  const std::string& file = made->file();
+  EXPECT_FALSE(Model::parse(as_bytes(forged(file, {"\x10\x0a", 2}, {"\x10\x01", 2}))));
+  expect_error(Model::parse(as_bytes(forged(file, {"\x02to\x18\x01", 5}, {"\x02to\x18\x0a", 5}))),
+               ErrorCode::invalid_input, "is not one that espy writes");
+  expect_error(Model::parse(as_bytes(forged(file, "weights_float16", "weights_float15"))),
+               ErrorCode::invalid_input, "has no tensor Gemm_7_weights_float16");
+}
+
+TEST(Model, RefusesParametersThatTheirTypeCannotHold) {
+  ModelContent content = make_content(softmax_architecture());
+  content.network.parameters[0].values[3] = 70000;
+  ASSERT_TRUE(Model::create(content));
+  content.parameter_type = ParameterType::f16;
+  expect_error(Model::create(content), ErrorCode::invalid_input, "tensor 0 has values that are not finite");
+}
+
 TEST(Model, RefusesForgedResidualsAndPools) {
   const nn::Network folded = *nn::for_inference(*nn::initialize(residual_architecture(), nn::HeNormal{}, 3));
   const std::string file = Model::create(make_content(folded.architecture))->file();

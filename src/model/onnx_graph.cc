@@ -15,6 +15,7 @@
 
 #include "base/format.h"
 #include "model/file_version.h"
+#include "model/float16.h"
 
 namespace espy::model {
 namespace {
@@ -70,6 +71,26 @@ std::string node_name(const nn::Layer& layer, std::size_t index) {
   return format("{}_{}", operator_of(layer), index);
 }
 
+// What a layer's node reads beside the values of layers before it.
+std::vector<std::string> parameter_names(const nn::Layer& layer, std::size_t index) {
+  std::vector<std::string> names;
+  if (has_weights(layer)) names.push_back(node_name(layer, index) + "_weights");
+  if (has_bias(layer)) names.push_back(node_name(layer, index) + "_bias");
+  return names;
+}
+
+std::string tensor_name(const std::string& parameter, ParameterType type) {
+  return type == ParameterType::f16 ? parameter + "_float16" : parameter;
+}
+
+constexpr int element_type(ParameterType type) {
+  return type == ParameterType::f16 ? onnx::TensorProto::FLOAT16 : onnx::TensorProto::FLOAT;
+}
+
+constexpr std::size_t element_bytes(ParameterType type) {
+  return type == ParameterType::f16 ? sizeof(std::uint16_t) : sizeof(float);
+}
+
 void add_attribute(onnx::NodeProto& node, std::string_view name, std::int64_t value) {
   onnx::AttributeProto& attribute = *node.add_attribute();
   attribute.set_name(std::string(name));
@@ -121,21 +142,27 @@ std::vector<onnx::NodeProto> make_mean_max_pool(const std::string& name, const s
   return nodes;
 }
 
-// The nodes of one layer: one, but for MeanMaxPool. `values` are the names of the network's input and of the
-// outputs of the layers before.
-std::vector<onnx::NodeProto> make_nodes(const nn::Layer& layer, std::size_t index,
+// The nodes of one layer: one, but for MeanMaxPool and for the casts before one whose parameters are stored
+// in another type. `values` are the names of the network's input and of the outputs of the layers before.
+std::vector<onnx::NodeProto> make_nodes(const nn::Layer& layer, std::size_t index, ParameterType type,
                                         const std::vector<std::string>& values, const std::string& output) {
   const std::string name = node_name(layer, index);
   if (std::holds_alternative<nn::MeanMaxPool>(layer)) return make_mean_max_pool(name, values.back(), output);
+  std::vector<onnx::NodeProto> nodes;
   std::vector<std::string> inputs = {values.back()};
-  if (has_weights(layer)) inputs.push_back(name + "_weights");
-  if (has_bias(layer)) inputs.push_back(name + "_bias");
+  for (const std::string& parameter : parameter_names(layer, index)) {
+    if (type == ParameterType::f16) {
+      nodes.push_back(make_node("Cast", parameter + "_cast", {tensor_name(parameter, type)}, parameter));
+      add_attribute(nodes.back(), "to", onnx::TensorProto::FLOAT);
+    }
+    inputs.push_back(parameter);
+  }
   if (const auto* residual = std::get_if<nn::Residual>(&layer)) {
     inputs.push_back(values[values.size() - 1 - static_cast<std::size_t>(residual->layers)]);
   }
-  onnx::NodeProto node = make_node(operator_of(layer), name, std::move(inputs), output);
-  add_attributes(node, layer);
-  return {std::move(node)};
+  nodes.push_back(make_node(operator_of(layer), name, std::move(inputs), output));
+  add_attributes(nodes.back(), layer);
+  return nodes;
 }
 
 // A float tensor [batch, sizes...] whose batch is free.
@@ -155,12 +182,18 @@ bool same(const google::protobuf::MessageLite& a, const google::protobuf::Messag
 
 // ---- writing
 
-onnx::TensorProto make_tensor(const std::string& name, const nn::Tensor& tensor) {
+onnx::TensorProto make_tensor(const std::string& parameter, ParameterType type, const nn::Tensor& tensor) {
   onnx::TensorProto message;
-  message.set_name(name);
-  message.set_data_type(onnx::TensorProto::FLOAT);
+  message.set_name(tensor_name(parameter, type));
+  message.set_data_type(element_type(type));
   for (const int size : tensor.shape) message.add_dims(size);
-  message.set_raw_data(tensor.values.data(), tensor.values.size() * sizeof(float));
+  if (type == ParameterType::f16) {
+    std::vector<std::uint16_t> values(tensor.values.size());
+    std::ranges::transform(tensor.values, values.begin(), to_float16);
+    message.set_raw_data(values.data(), values.size() * sizeof(std::uint16_t));
+  } else {
+    message.set_raw_data(tensor.values.data(), tensor.values.size() * sizeof(float));
+  }
   return message;
 }
 
@@ -174,13 +207,12 @@ onnx::GraphProto make_graph(const ModelContent& content) {
   auto parameter = content.network.parameters.begin();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::string output = i + 1 == layers.size() ? std::string(kOutput) : node_name(layers[i], i);
-    std::vector<onnx::NodeProto> nodes = make_nodes(layers[i], i, values, output);
-    if (has_weights(layers[i])) {
-      for (int k = 1; k < nodes.front().input_size(); ++k) {
-        *graph.add_initializer() = make_tensor(nodes.front().input(k), *parameter++);
-      }
+    for (const std::string& name : parameter_names(layers[i], i)) {
+      *graph.add_initializer() = make_tensor(name, content.parameter_type, *parameter++);
     }
-    for (onnx::NodeProto& node : nodes) *graph.add_node() = std::move(node);
+    for (onnx::NodeProto& node : make_nodes(layers[i], i, content.parameter_type, values, output)) {
+      *graph.add_node() = std::move(node);
+    }
     values.push_back(output);
   }
   assert(parameter == content.network.parameters.end());
@@ -264,7 +296,14 @@ Result<nn::Layer> read_layer(const onnx::NodeProto& node, const onnx::TensorProt
       nn::Convolution{*outputs, *kernel, *stride, node.input_size() == 2 ? nn::Bias::none : nn::Bias::added});
 }
 
-Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph) {
+// Returns the type that all parameters are stored in, if they are.
+ParameterType read_parameter_type(const onnx::GraphProto& graph) {
+  const bool half =
+      graph.initializer_size() > 0 && graph.initializer(0).data_type() == element_type(ParameterType::f16);
+  return half ? ParameterType::f16 : ParameterType::f32;
+}
+
+Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph, ParameterType type) {
   const nn::Shape input = {1, image::kInputSide, image::kInputSide};
   if (graph.input_size() != 1 || !same(graph.input(0), make_value(kInput, input))) {
     return invalid(format("model's input is {}, espy's is [batch, 1, 28, 28]",
@@ -278,26 +317,30 @@ Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph) {
   std::vector<std::string> values = {std::string(kInput)};
   int initializer = 0;
   for (int i = 0; i < graph.node_size();) {
-    const onnx::NodeProto& node = graph.node(i);
+    int casts = 0;
+    while (i + casts + 1 < graph.node_size() && graph.node(i + casts).op_type() == "Cast") ++casts;
+    const onnx::NodeProto& node = graph.node(i + casts);
     const bool weights_left = initializer < graph.initializer_size();
     const Result<nn::Layer> layer =
         read_layer(node, weights_left ? &graph.initializer(initializer) : nullptr, values);
     if (!layer) return layer.error();
     const std::size_t index = architecture.layers.size();
-    const int node_count = static_cast<int>(make_nodes(*layer, index, values, "").size());
+    const int node_count = static_cast<int>(make_nodes(*layer, index, type, values, "").size());
     const bool is_last = i + node_count >= graph.node_size();
     const std::string output = is_last ? std::string(kOutput) : node_name(*layer, index);
-    for (const onnx::NodeProto& expected : make_nodes(*layer, index, values, output)) {
+    for (const onnx::NodeProto& expected : make_nodes(*layer, index, type, values, output)) {
       if (i >= graph.node_size() || !same(graph.node(i), expected)) {
         return invalid(format("node {} ({}) is not one that espy writes", i,
                               i < graph.node_size() ? graph.node(i).op_type() : node.op_type()));
       }
       ++i;
     }
-    for (int k = 1; has_weights(*layer) && k < node.input_size(); ++k, ++initializer) {
-      if (initializer >= graph.initializer_size() || graph.initializer(initializer).name() != node.input(k)) {
-        return invalid(format("node {} ({}) has no tensor {}", i - 1, node.op_type(), node.input(k)));
+    for (const std::string& parameter : parameter_names(*layer, index)) {
+      const std::string name = tensor_name(parameter, type);
+      if (initializer >= graph.initializer_size() || graph.initializer(initializer).name() != name) {
+        return invalid(format("node {} ({}) has no tensor {}", i - 1, node.op_type(), name));
       }
+      ++initializer;
     }
     architecture.layers.push_back(*layer);
     values.push_back(output);
@@ -305,27 +348,33 @@ Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph) {
   return architecture;
 }
 
-Result<nn::Tensor> read_tensor(const onnx::TensorProto& message, const nn::Shape& shape) {
-  std::size_t bytes = sizeof(float);
+Result<nn::Tensor> read_tensor(const onnx::TensorProto& message, ParameterType type, const nn::Shape& shape) {
+  std::size_t bytes = element_bytes(type);
   for (const int size : shape) {
     // Cannot overflow: it is at most 2^30 before and 2^61 after.
     bytes *= static_cast<std::size_t>(size);
     if (bytes > kMaxModelBytes) break;
   }
-  if (message.data_type() != onnx::TensorProto::FLOAT || !std::ranges::equal(message.dims(), shape)) {
+  if (message.data_type() != element_type(type) || !std::ranges::equal(message.dims(), shape)) {
     return invalid(format("tensor {} has not the shape or the type that its layer needs", message.name()));
   }
   if (message.raw_data().size() != bytes) {
     return invalid(format("tensor {} has {} bytes, its layer needs {}", message.name(),
                           message.raw_data().size(), bytes));
   }
-  nn::Tensor tensor{shape, std::vector<float>(bytes / sizeof(float))};
-  std::memcpy(tensor.values.data(), message.raw_data().data(), bytes);
+  nn::Tensor tensor{shape, std::vector<float>(bytes / element_bytes(type))};
+  if (type == ParameterType::f16) {
+    std::vector<std::uint16_t> values(tensor.values.size());
+    std::memcpy(values.data(), message.raw_data().data(), bytes);
+    std::ranges::transform(values, tensor.values.begin(), from_float16);
+  } else {
+    std::memcpy(tensor.values.data(), message.raw_data().data(), bytes);
+  }
   return tensor;
 }
 
-Result<nn::Network> read_network(const onnx::GraphProto& graph) {
-  Result<nn::Architecture> architecture = read_architecture(graph);
+Result<nn::Network> read_network(const onnx::GraphProto& graph, ParameterType type) {
+  Result<nn::Architecture> architecture = read_architecture(graph, type);
   if (!architecture) return std::move(architecture).error();
   const Result<std::vector<nn::Shape>> shapes = nn::parameter_shapes(*architecture);
   if (!shapes) return shapes.error();
@@ -335,7 +384,8 @@ Result<nn::Network> read_network(const onnx::GraphProto& graph) {
   }
   nn::Network network{*std::move(architecture), {}};
   for (int i = 0; i < graph.initializer_size(); ++i) {
-    Result<nn::Tensor> tensor = read_tensor(graph.initializer(i), (*shapes)[static_cast<std::size_t>(i)]);
+    Result<nn::Tensor> tensor =
+        read_tensor(graph.initializer(i), type, (*shapes)[static_cast<std::size_t>(i)]);
     if (!tensor) return std::move(tensor).error();
     network.parameters.push_back(*std::move(tensor));
   }
@@ -408,7 +458,8 @@ Result<ModelContent> read_onnx(std::span<const std::byte> file) {
   if (model.opset_import_size() != 1 || model.opset_import(0).version() != kOpset) {
     return invalid(format("model file is not of ONNX opset {}", kOpset));
   }
-  Result<nn::Network> network = read_network(model.graph());
+  const ParameterType parameter_type = read_parameter_type(model.graph());
+  Result<nn::Network> network = read_network(model.graph(), parameter_type);
   if (!network) return std::move(network).error();
 
   const Result<std::string> preparation_name = metadata(model, kPreparationKey);
@@ -427,7 +478,8 @@ Result<ModelContent> read_onnx(std::span<const std::byte> file) {
                        .preparation = *preparation,
                        .class_names = split_lines(*labels),
                        .recipe = *std::move(recipe),
-                       .metrics = *std::move(metrics)};
+                       .metrics = *std::move(metrics),
+                       .parameter_type = parameter_type};
   if (const std::string* text = find_metadata(model, kCalibrationKey)) {
     Result<Calibration> calibration = Calibration::parse(*text, static_cast<int>(content.class_names.size()),
                                                          feature_count(content.network.architecture));

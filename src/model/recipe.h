@@ -7,6 +7,7 @@
 
 #include "image/prepare.h"
 #include "model/augment.h"
+#include "model/model.h"
 #include "nn/architecture.h"
 #include "nn/network.h"
 #include "nn/trainer.h"
@@ -51,6 +52,7 @@ struct Recipe {
   Augmentation digits = {};    // of pictures prepared as digits
   Augmentation garments = {};  // as garments; those prepared plainly stay as they are
   Teachers teachers = {};
+  ParameterType parameter_type = ParameterType::f32;  // of the model file
 };
 
 // Returns what the recipe does to pictures of this preparation.

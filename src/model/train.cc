@@ -209,14 +209,18 @@ class Training {
       if (!network) return std::move(network).error();
       networks_.push_back(*std::move(network));
     }
-    return ModelContent{.network = std::move(networks_.back()),
+    // As it is going to be read from its file, so that the calibration is of what will answer.
+    Result<nn::Network> network = nn::for_inference(networks_.back());
+    if (!network) return std::move(network).error();
+    return ModelContent{.network = as_stored(*std::move(network), recipe_.parameter_type),
                         .preparation = data_.preparation,
                         .class_names = data_.class_names,
                         .recipe = std::string(recipe_.name),
                         .metrics = {{"seed", format("{}", options_.seed)},
                                     {"precision", precision_ == nn::Precision::bf16 ? "bf16" : "f32"},
                                     {"threads", format("{}", options_.threads)},
-                                    {"steps", format("{}", steps_)}}};
+                                    {"steps", format("{}", steps_)}},
+                        .parameter_type = recipe_.parameter_type};
   }
 
   const std::vector<std::size_t>& held_out() const { return parts_.held_out; }

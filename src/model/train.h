@@ -52,14 +52,15 @@ struct TrainOptions {
 };
 
 // Trains on all of `data` but what the recipe holds out, shuffled anew each epoch, and returns the model with
-// the parameters after the last step, calibrated with the held-out samples (hold_out() may leave none: then
-// it has no calibration); nothing is chosen by looking at test data. What is left of an epoch when it no
-// longer fills a batch goes into one with the first samples of the next shuffle, so no sample is left out.
-// Its metrics are seed, threads, steps and precision: what it takes to get the same model, bit for bit,
-// again. Errors: invalid_input (fewer samples than a batch; threads out of range; bf16 where the processor
-// has none; a checkpoint of another training), unavailable ("interrupted after step N of M", when on_progress
-// returned false; "training diverged: ...", when the loss, the parameters or their averages are no longer
-// finite), and what the plan's save() returned.
+// the parameters after the last step, in the form in which its file holds them (nn::for_inference,
+// as_stored), calibrated with the held-out samples (hold_out() may leave none: then it has no calibration);
+// nothing is chosen by looking at test data. What is left of an epoch when it no longer fills a batch goes
+// into one with the first samples of the next shuffle, so no sample is left out. Its metrics are seed,
+// threads, steps and precision: what it takes to get the same model, bit for bit, again. Errors:
+// invalid_input (fewer samples than a batch; threads out of range; bf16 where the processor has none; a
+// checkpoint of another training), unavailable ("interrupted after step N of M", when on_progress returned
+// false; "training diverged: ...", when the loss, the parameters or their averages are no longer finite), and
+// what the plan's save() returned.
 Result<ModelContent> train(const Dataset& data, const Recipe& recipe, const TrainOptions& options);
 
 }  // namespace espy::model
