@@ -228,56 +228,52 @@ ESPY_AMX void turn_into_columns(const std::uint16_t* values, std::size_t channel
   }
 }
 
-// pairs: [pixels / 2, channels, 2]; pixels is even.
+// pairs: [channels / 16, pixels / 2, 16, 2], so that what a tile takes lies together; pixels is even.
 ESPY_AMX void turn_into_pairs(const std::uint16_t* values, std::size_t channels, std::size_t pixels,
                               std::uint16_t* pairs) {
   for (std::size_t pixel = 0; pixel < pixels; pixel += 2) {
-    for (std::size_t channel = 0; channel < channels; channel += 16) {
-      _mm512_storeu_si512(pairs + pixel * channels + 2 * channel,
-                          pair_up(values + pixel * channels + channel, channels));
+    std::uint16_t* to = pairs + pixel * kTileColumns;
+    for (std::size_t channel = 0; channel < channels; channel += kTileColumns, to += pixels * kTileColumns) {
+      _mm512_storeu_si512(to, pair_up(values + pixel * channels + channel, channels));
     }
   }
 }
 
-enum class Sum { begins, goes_on };
+// 32 rows (inputs) and 32 columns (outputs) of the gradient by the weights at one place of the kernel: four
+// tiles, each by itself. At their places in the gradient they would lie over each other in the caches, where
+// a row has a multiple of 4 KiB.
+constexpr std::size_t kTileSums = kTileRows * kTileColumns;
+constexpr std::size_t kSumValues = 4 * kTileSums;
 
-// Adds the products of some pixels to 32 rows (inputs) and kRight * 16 columns (outputs) of the gradient by
-// the weights at one place of the kernel, or to its last 16 rows alone.
 template <int kRight>
-ESPY_AMX_INLINED inline void multiply_gradient(Sum sum, std::size_t pixels, bool both_rows,
-                                               const std::uint16_t* columns, std::size_t column_stride,
-                                               const std::uint16_t* pairs, std::size_t outputs,
-                                               float* gradient) {
+ESPY_AMX_INLINED inline void load_sums(bool both_rows, const float* sums) {
+  constexpr std::size_t kStride = kTileColumns * sizeof(float);
+  _tile_loadd(0, sums, kStride);
+  if constexpr (kRight == 2) _tile_loadd(1, sums + kTileSums, kStride);
+  if (both_rows) {
+    _tile_loadd(2, sums + 2 * kTileSums, kStride);
+    if constexpr (kRight == 2) _tile_loadd(3, sums + 3 * kTileSums, kStride);
+  }
+}
+
+template <int kRight>
+ESPY_AMX_INLINED inline void store_sums(bool both_rows, float* sums) {
+  constexpr std::size_t kStride = kTileColumns * sizeof(float);
+  _tile_stored(0, sums, kStride);
+  if constexpr (kRight == 2) _tile_stored(1, sums + kTileSums, kStride);
+  if (both_rows) {
+    _tile_stored(2, sums + 2 * kTileSums, kStride);
+    if constexpr (kRight == 2) _tile_stored(3, sums + 3 * kTileSums, kStride);
+  }
+}
+
+template <int kRight>
+ESPY_AMX_INLINED inline void store_gradient(bool both_rows, std::size_t outputs, float* gradient) {
   const std::size_t stride = outputs * sizeof(float);
-  float* below = gradient + kTileRows * outputs;
-  if (sum == Sum::begins) {
-    clear_sums();
-  } else {
-    _tile_loadd(0, gradient, stride);
-    if constexpr (kRight == 2) _tile_loadd(1, gradient + kTileColumns, stride);
-    if (both_rows) {
-      _tile_loadd(2, below, stride);
-      if constexpr (kRight == 2) _tile_loadd(3, below + kTileColumns, stride);
-    }
-  }
-  for (std::size_t pixel = 0; pixel < pixels; pixel += kTileDepth) {
-    const std::uint16_t* right = pairs + pixel * outputs;
-    _tile_loadd(4, columns + pixel, column_stride * 2);
-    _tile_loadd(6, right, outputs * 4);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kRight == 2) {
-      _tile_loadd(7, right + 2 * kTileColumns, outputs * 4);
-      _tile_dpbf16ps(1, 4, 7);
-    }
-    if (both_rows) {
-      _tile_loadd(5, columns + kTileRows * column_stride + pixel, column_stride * 2);
-      _tile_dpbf16ps(2, 5, 6);
-      if constexpr (kRight == 2) _tile_dpbf16ps(3, 5, 7);
-    }
-  }
   _tile_stored(0, gradient, stride);
   if constexpr (kRight == 2) _tile_stored(1, gradient + kTileColumns, stride);
   if (both_rows) {
+    float* below = gradient + kTileRows * outputs;
     _tile_stored(2, below, stride);
     if constexpr (kRight == 2) _tile_stored(3, below + kTileColumns, stride);
   }
@@ -287,40 +283,78 @@ struct GradientOperands {
   const std::uint16_t* columns;  // of the source, at its first pixel
   std::size_t column_stride;
   const std::uint16_t* pairs;  // of the gradient
+  std::size_t pair_stride;     // from 16 outputs to the next
 };
 
-// One block of the gradient: 32 inputs, or the last 16, and kRight * 16 outputs.
+// Adds the products of some pixels at one place of the kernel to the sums.
+template <int kRight>
+ESPY_AMX_INLINED inline void multiply_gradient(std::size_t pixels, bool both_rows,
+                                               const GradientOperands& operands, const std::uint16_t* columns,
+                                               const std::uint16_t* pairs) {
+  const std::size_t stride = operands.column_stride;
+  for (std::size_t pixel = 0; pixel < pixels; pixel += kTileDepth) {
+    const std::uint16_t* right = pairs + pixel * kTileColumns;
+    _tile_loadd(4, columns + pixel, stride * 2);
+    _tile_loadd(6, right, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (kRight == 2) {
+      _tile_loadd(7, right + operands.pair_stride, 64);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if (both_rows) {
+      _tile_loadd(5, columns + kTileRows * stride + pixel, stride * 2);
+      _tile_dpbf16ps(2, 5, 6);
+      if constexpr (kRight == 2) _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+}
+
+// One block of the gradient for every place of the kernel. `sums` has room for those of every place.
 template <int kRight>
 ESPY_AMX_INLINED inline void multiply_gradient_block(const Product& product, const GradientOperands& operands,
-                                                     std::size_t input, std::size_t output, float* gradient) {
+                                                     std::size_t input, std::size_t output, float* sums,
+                                                     float* gradient) {
   const std::size_t reach = product.kernel / 2;
   const std::size_t pixels = round_up(product.pixels, kTileDepth);
   const bool both_rows = input + kTileRows < product.inputs;
+  const std::uint16_t* pairs = operands.pairs + output / kTileColumns * operands.pair_stride;
+  float* row_gradient = gradient + input * product.outputs + output;
   for (std::size_t pixel = 0; pixel < pixels; pixel += kPixelsAtATime) {
-    const Sum sum = pixel == 0 ? Sum::begins : Sum::goes_on;
     const std::size_t count = std::min(kPixelsAtATime, pixels - pixel);
-    const std::uint16_t* left =
-        operands.columns + input * operands.column_stride + pixel - reach * product.pitch;
-    const std::uint16_t* right = operands.pairs + pixel * product.outputs + 2 * output;
-    float* to = gradient + input * product.outputs + output;
+    float* place_gradient = row_gradient;
+    float* place_sums = sums;
     for (std::size_t row = 0; row < product.kernel; ++row) {
+      const std::uint16_t* columns = operands.columns + input * operands.column_stride + row * product.pitch -
+                                     reach * product.pitch - reach;
       for (std::size_t column = 0; column < product.kernel; ++column) {
-        multiply_gradient<kRight>(sum, count, both_rows, left + row * product.pitch + column - reach,
-                                  operands.column_stride, right, product.outputs, to);
-        to += product.inputs * product.outputs;
+        if (pixel == 0) {
+          clear_sums();
+        } else {
+          load_sums<kRight>(both_rows, place_sums);
+        }
+        multiply_gradient<kRight>(count, both_rows, operands, columns + pixel + column,
+                                  pairs + pixel * kTileColumns);
+        if (pixel + count < pixels) {
+          store_sums<kRight>(both_rows, place_sums);
+        } else {
+          store_gradient<kRight>(both_rows, product.outputs, place_gradient);
+        }
+        place_gradient += product.inputs * product.outputs;
+        place_sums += kSumValues;
       }
     }
   }
 }
 
-ESPY_AMX void multiply_gradients(const Product& product, const GradientOperands& operands, float* gradient) {
+ESPY_AMX void multiply_gradients(const Product& product, const GradientOperands& operands, float* sums,
+                                 float* gradient) {
   const Tiles tiles;
   for (std::size_t input = 0; input < product.inputs; input += 2 * kTileRows) {
     for (std::size_t output = 0; output < product.outputs; output += 2 * kTileColumns) {
       if (output + kTileColumns < product.outputs) {
-        multiply_gradient_block<2>(product, operands, input, output, gradient);
+        multiply_gradient_block<2>(product, operands, input, output, sums, gradient);
       } else {
-        multiply_gradient_block<1>(product, operands, input, output, gradient);
+        multiply_gradient_block<1>(product, operands, input, output, sums, gradient);
       }
     }
   }
@@ -428,6 +462,7 @@ AmxConvolution::AmxConvolution(const BorderedSizes& source, std::size_t outputs,
   stride = round_up(stride, 2 * kTileDepth) + kTileDepth;
   source_columns_.resize(source.channels * stride);
   gradient_pairs_.resize(pixels * outputs);
+  sums_.resize(kernel * kernel * kSumValues);
 }
 
 std::size_t AmxConvolution::forward_weights_size() const {
@@ -489,8 +524,8 @@ void AmxConvolution::backward_weights(const std::uint16_t* source, const std::ui
   turn_into_columns(source, source_.channels, pixels, stride, source_columns_.data() + margin);
   turn_into_pairs(destination_gradient, outputs_, pixels, gradient_pairs_.data());
   multiply_gradients(forward_product(source_, outputs_, kernel_),
-                     {source_columns_.data() + margin, stride, gradient_pairs_.data()},
-                     weights_gradient.data());
+                     {source_columns_.data() + margin, stride, gradient_pairs_.data(), pixels * kTileColumns},
+                     sums_.data(), weights_gradient.data());
 }
 
 #else

@@ -75,7 +75,8 @@ class AmxConvolution {
   std::size_t kernel_;
   std::vector<std::uint16_t> masks_;           // of each pixel: all ones, or zero in a border and behind
   std::vector<std::uint16_t> source_columns_;  // [channels, pixels with margins]
-  std::vector<std::uint16_t> gradient_pairs_;  // [pixels / 2, outputs, 2]
+  std::vector<std::uint16_t> gradient_pairs_;  // [outputs / 16, pixels / 2, 16, 2]
+  std::vector<float> sums_;                    // of one block at every place of the kernel
 };
 
 }  // namespace espy::nn
