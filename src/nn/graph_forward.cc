@@ -1,0 +1,279 @@
+// The way forward, layer by layer: activation_ becomes the layer's output.
+#include "nn/graph_builder.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "nn/kernels.h"
+#include "nn/layouts.h"
+#include "nn/normalize.h"
+
+namespace espy::nn {
+
+using dnnl::algorithm;
+using dnnl::memory;
+using dnnl::prop_kind;
+
+// Forward, layer by layer: activation_ becomes the layer's output.
+
+void GraphBuilder::add_forward(const Convolution& convolution) {
+  if (suits_amx(layer_)) return add_amx(convolution);
+  add_weighted(ConvolutionPrimitives{convolution.kernel, convolution.stride}, convolution.channels,
+               convolution.bias);
+}
+
+void GraphBuilder::add_forward(const Dense& dense) {
+  add_weighted(DensePrimitives{}, dense.units, Bias::added);
+}
+
+template <typename Primitives>
+void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias adds) {
+  const memory::dims source_sizes = sizes_of(activation_);
+  const memory::dims destination_sizes = primitives.destination_sizes(source_sizes, outputs);
+  // The first convolution's single channel would leave bfloat16's instructions idle.
+  const bool half = precision_ == Precision::bf16 && next_is<BatchNorm>(1) && next_parameter_ > 0;
+  const auto type = half ? memory::data_type::bf16 : memory::data_type::f32;
+  const memory::desc source = half ? by_pixel(source_sizes, type) : any_layout(source_sizes);
+  const memory::desc weights = any_layout(primitives.weights_sizes(source_sizes, outputs), type);
+  const memory::desc bias = adds == Bias::added ? row_major({outputs}) : memory::desc();
+  memory::desc destination = half ? by_pixel(destination_sizes, type) : any_layout(destination_sizes);
+
+  const bool relu_follows = next_is<Relu>(1) && !is_skip_[layer_ + 1];
+  const bool pool_follows = next_is<MaxPool>(2) && !is_skip_[layer_ + 2];
+  dnnl::primitive_attr attributes = portable_attributes();
+  if (relu_follows) {
+    dnnl::post_ops relu;
+    relu.append_eltwise(1, algorithm::eltwise_relu, 0, 0);
+    attributes.set_post_ops(relu);
+  }
+  WeightedLayer<Primitives> built{.primitives = primitives,
+                                  .weights = next_parameter_,
+                                  .has_bias = adds == Bias::added,
+                                  .first = next_parameter_ == 0,
+                                  .masks_gradient = relu_follows && !pool_follows};
+  built.forward = {primitives.forward(kind(), source, weights, bias, destination), attributes, cpu()};
+  if (next_is<BatchNorm>(1) && !pixel_layout(built.forward.dst_desc())) {
+    destination = by_pixel(destination_sizes, type);
+    built.forward = {primitives.forward(kind(), source, weights, bias, destination), attributes, cpu()};
+  }
+  built.source = in_layout(graph_.forward_, activation_, built.forward.src_desc());
+  built.destination = zeroed_memory(built.forward.dst_desc());
+  if (purpose_ == Purpose::training) {
+    const memory::desc gradient = any_layout(weights.dims());
+    built.backward_weights = {primitives.backward_weights(source, gradient, bias, destination),
+                              portable_attributes(), cpu(), built.forward};
+    parameters_.lay_out(built.weights, built.backward_weights.diff_weights_desc());
+  }
+  Arguments arguments = {
+      {DNNL_ARG_SRC, built.source},
+      {DNNL_ARG_WEIGHTS, parameters_.in_layout(built.weights, built.forward.weights_desc())},
+      {DNNL_ARG_DST, built.destination}};
+  if (built.has_bias) {
+    arguments.emplace_back(DNNL_ARG_BIAS, parameters_.in_layout(built.weights + 1, bias));
+  }
+  add_primitive<typename Primitives::Forward>(graph_.forward_, built.name() + " forward", built.forward,
+                                              std::move(arguments), built.flops());
+  activation_ = built.destination;
+  next_parameter_ += built.has_bias ? 2 : 1;
+  built_.push_back(std::move(built));
+  if (relu_follows) ++layer_;
+}
+
+bool GraphBuilder::uses_amx() const { return precision_ == Precision::bf16 && has_amx(); }
+
+bool GraphBuilder::suits_amx(std::size_t layer) const {
+  const std::vector<Layer>& layers = architecture_.layers;
+  const auto* convolution = std::get_if<Convolution>(&layers[layer]);
+  return uses_amx() && purpose_ == Purpose::training && convolution != nullptr && convolution->stride == 1 &&
+         convolution->kernel % 2 == 1 && convolution->channels % 16 == 0 && layer > 0 &&
+         shapes_[layer - 1][0] % 16 == 0 && layer + 1 < layers.size() &&
+         std::holds_alternative<BatchNorm>(layers[layer + 1]);
+}
+
+void GraphBuilder::add_amx(const Convolution& convolution) {
+  const memory::dims sizes = sizes_of(activation_);
+  const memory source = in_half(graph_.forward_, activation_);
+  const memory destination = half_memory({sizes[0], convolution.channels, sizes[2], sizes[3]});
+  const memory::dims weights = {convolution.channels, sizes[1], convolution.kernel, convolution.kernel};
+  const auto computes = std::make_shared<AmxConvolution>(bordered_sizes(sizes, border_),
+                                                         static_cast<std::size_t>(convolution.channels),
+                                                         static_cast<std::size_t>(convolution.kernel));
+  const int index = next_parameter_++;
+  parameters_.lay_out(index, {weights, memory::data_type::f32, memory::format_tag::hwio});
+  const memory packed = parameters_.packed(index, Parameters::Form::forward, computes->forward_weights_size(),
+                                           [computes](std::span<const float> master, std::uint16_t* to) {
+                                             computes->pack_forward_weights(master, to);
+                                           });
+  next_statistics_ = std::make_shared<Statistics>(static_cast<std::size_t>(convolution.channels));
+  AmxLayer built{computes,
+                 index,
+                 describe("convolution", weights, sizes),
+                 count_flops(weights, sizes_of(destination)),
+                 source,
+                 destination};
+  graph_.memories_.insert(graph_.memories_.end(), {source, packed, destination});
+  graph_.forward_.push_back(
+      {{built.name + " forward", kAmx, built.flops},
+       [computes, from = halves(source), weights = halves(packed), to = halves(destination),
+        state = next_statistics_](const Pass&) { computes->forward(from, weights, to, state->sums); }});
+  activation_ = destination;
+  built_.push_back(std::move(built));
+}
+
+// In training alone. Takes the layers behind it along, as far as they fit in one pass and nothing else
+// needs what lies between them.
+void GraphBuilder::add_forward(const BatchNorm&) {
+  assert(purpose_ == Purpose::training);
+  NormalizeLayer built{.steps = {WithRelu::no, WithPool::no},
+                       .scale = next_parameter_,
+                       .z = activation_,
+                       .skip = {},
+                       .skip_index = 0,
+                       .y = {},
+                       .statistics = {}};
+  next_parameter_ += 4;
+  const auto may_take = [this] { return !is_skip_[layer_ + 1]; };
+  if (next_is<Relu>(1) && may_take()) {
+    built.steps.relu = WithRelu::yes;
+    ++layer_;
+  }
+  const memory::dims sizes = sizes_of(built.z);
+  // In single precision y is laid out as z, which oneDNN chose for the convolutions.
+  const auto new_y = [&](const memory::dims& y_sizes) {
+    return precision_ == Precision::bf16 ? half_memory(y_sizes) : float_memory(y_sizes, built.z);
+  };
+  if (next_is<Residual>(1) && may_take()) {
+    ++layer_;
+    built.skip_index = skip_index();
+    const memory& skipped = activations_[built.skip_index];
+    built.skip = precision_ == Precision::bf16
+                     ? in_half(graph_.forward_, skipped)
+                     : in_layout(graph_.forward_, skipped, float_memory(sizes, built.z).get_desc());
+    graph_.memories_.push_back(built.skip);
+  }
+  if (next_is<MaxPool>(1) && may_take()) {
+    built.steps.pool = WithPool::yes;
+    ++layer_;
+  }
+  const bool pools = built.steps.pool == WithPool::yes;
+  built.y = new_y(pools ? memory::dims{sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2} : sizes);
+  const bool has_sums = next_statistics_ != nullptr;
+  const auto state = has_sums ? std::exchange(next_statistics_, nullptr)
+                              : std::make_shared<Statistics>(static_cast<std::size_t>(sizes[1]));
+  built.statistics = state;
+  graph_.memories_.insert(graph_.memories_.end(), {built.z, built.y});
+  for (int i = built.scale; i < built.scale + 4; ++i) {
+    gradient_of(i) = zeroed_memory(parameters_.master(i).get_desc());
+  }
+  const std::span<const float> scales = floats(parameters_.master(built.scale));
+  const std::span<const float> shifts = floats(parameters_.master(built.scale + 1));
+  const std::span<float> batch_means = floats(gradient_of(built.scale + 2));
+  const std::span<float> batch_variances = floats(gradient_of(built.scale + 3));
+  const Activations z = activations_of(built.z);
+  const Activations y = activations_of(built.y);
+  const std::optional<Activations> skip =
+      built.skip ? std::optional(activations_of(built.skip)) : std::nullopt;
+  const auto count = static_cast<double>(z.samples * z.height * z.width);
+  add_kernel(graph_.forward_, "batch norm forward", [=, steps = built.steps](const Pass&) {
+    Statistics& statistics = *state;
+    if (!has_sums) sum_channels(z, statistics.sums);
+    for (std::size_t i = 0; i < z.channels; ++i) {
+      const double variance = normalize_channel(statistics, i, count, scales[i], shifts[i]);
+      batch_means[i] = static_cast<float>(statistics.means[i]);
+      batch_variances[i] = static_cast<float>(variance * count / std::max(count - 1, 1.0));
+    }
+    normalize(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, y);
+  });
+  activation_ = built.y;
+  built_.push_back(std::move(built));
+}
+
+// The sum where nothing else can take it along, in single precision.
+void GraphBuilder::add_forward(const Residual&) {
+  const std::size_t index = skip_index();
+  const memory source = as_floats(activation_);
+  const memory skip = in_layout(graph_.forward_, activations_[index], source.get_desc());
+  const memory destination = zeroed_memory(source.get_desc());
+  add_kernel(graph_.forward_, "residual forward", [=](const Pass&) {
+    std::ranges::copy(floats(source), floats(destination).begin());
+    add(floats(skip), floats(destination));
+  });
+  activation_ = destination;
+  built_.push_back(ResidualLayer{index});
+}
+
+void GraphBuilder::add_forward(const MeanMaxPool&) {
+  const memory source =
+      pixel_layout(activation_.get_desc())
+          ? activation_
+          : in_layout(graph_.forward_, activation_, by_pixel(sizes_of(activation_), memory::data_type::f32));
+  graph_.memories_.push_back(source);
+  const memory::dims sizes = sizes_of(source);
+  const memory destination = zeroed_memory(row_major({sizes[0], 2 * sizes[1]}));
+  add_kernel(graph_.forward_, "mean and max pool forward",
+             [input = activations_of(source), source, destination](const Pass&) mutable {
+               input.values = source.get_data_handle();  // of the network's own input it may change
+               mean_max_pool(input, floats(destination));
+             });
+  activation_ = destination;
+  built_.push_back(MeanMaxPoolLayer{source});
+}
+
+void GraphBuilder::add_forward(const MaxPool&) {
+  const memory::dims sizes = sizes_of(activation_);
+  const PixelLayout layout = (is_float(activation_) ? pixel_layout(activation_.get_desc()) : std::nullopt)
+                                 .value_or(PixelLayout{memory::format_tag::nchw, 1});
+  const memory source = in_layout(graph_.forward_, activation_, {sizes, memory::data_type::f32, layout.tag});
+  const memory destination =
+      zeroed_memory({{sizes[0], sizes[1], sizes[2] / 2, sizes[3] / 2}, memory::data_type::f32, layout.tag});
+  const PoolSizes pool = pool_sizes(source.get_desc(), layout.inner);
+  add_kernel(graph_.forward_, "max pool forward",
+             [=](const Pass&) { max_pool(pool, floats(source), floats(destination)); });
+  const bool after_relu = layer_ > 0 && std::holds_alternative<Relu>(architecture_.layers[layer_ - 1]);
+  built_.push_back(
+      PoolLayer{after_relu ? AfterRelu::yes : AfterRelu::no, pool, source, destination.get_desc()});
+  activation_ = destination;
+}
+
+void GraphBuilder::add_forward(const Relu&) {
+  const memory source = as_floats(activation_);
+  const memory destination = zeroed_memory(source.get_desc());
+  add_kernel(graph_.forward_, "relu forward",
+             [source, destination](const Pass&) { relu(floats(source), floats(destination)); });
+  activation_ = destination;
+  built_.push_back(ReluLayer{destination});
+}
+
+// oneDNN could multiply [samples, C, H, W] as it is, but has its fastest kernels for [samples, C * H * W].
+void GraphBuilder::add_forward(const Flatten&) {
+  const memory::dims sizes = sizes_of(activation_);
+  if (sizes.size() == 2) return;
+  const memory source = in_layout(graph_.forward_, activation_, row_major(sizes));
+  activation_ = view(source, {sizes[0], sizes[1] * sizes[2] * sizes[3]});
+  built_.push_back(FlattenLayer{sizes});
+}
+
+void GraphBuilder::add_forward(const Dropout& dropout) {
+  if (purpose_ == Purpose::inference) return;
+  // Units are counted in row-major order, whatever layout this machine prefers.
+  const memory source = in_layout(graph_.forward_, activation_, row_major(sizes_of(activation_)));
+  const memory destination = zeroed_memory(source.get_desc());
+  const memory factors = zeroed_memory(source.get_desc());
+  const float probability = dropout.probability;
+  const std::size_t layer = layer_;
+  const auto samples = static_cast<std::size_t>(graph_.samples_);
+  add_kernel(graph_.forward_, "dropout forward", [=](const Pass& pass) {
+    const std::span<float> all = floats(factors);
+    const std::size_t units = all.size() / samples;
+    for (std::size_t i = 0; i < samples; ++i) {
+      draw_dropout(dropout_key(pass, layer, pass.first_sample + static_cast<int>(i)), probability,
+                   all.subspan(i * units, units));
+    }
+    multiply(floats(source), all, floats(destination));
+  });
+  activation_ = destination;
+  built_.push_back(DropoutLayer{factors});
+}
+
+}  // namespace espy::nn
