@@ -55,7 +55,10 @@ class EngineBench {
  public:
   explicit EngineBench(const Settings& settings) : settings_(settings), duration_(settings.seconds) {
     for (const model::Recipe& recipe : model::recipes()) {
-      const bool shown = recipe.name != "softmax" && recipe.name != "compact";
+      const auto is_same = [&recipe](const model::Recipe* other) {
+        return nn::to_string(other->architecture) == nn::to_string(recipe.architecture);
+      };
+      const bool shown = recipe.name != "softmax" && std::ranges::none_of(recipes_, is_same);
       if (settings.recipe == recipe.name || (settings.recipe == "all" && shown)) recipes_.push_back(&recipe);
     }
     if (settings.precision != "bf16") precisions_.push_back(nn::Precision::f32);
@@ -290,7 +293,7 @@ Action declare_bench_engine(Flags& flags) {
   flags.choice("--measure", {"all", "load", "peak", "training", "layers", "inference"}, settings->measure,
                "what to measure");
   flags.choice("--recipe", std::move(recipes), settings->recipe,
-               "whose network; all: those but softmax and compact");
+               "whose network; all: each once, but that of softmax");
   flags.choice("--precision", {"all", "f32", "bf16"}, settings->precision,
                "numbers to multiply in; all: those that the processor has");
   flags.number<int>("--threads", "N", settings->threads, {0, 1024}, "threads to compute with",

@@ -62,9 +62,11 @@ Augmentation augmentation(const Recipe& recipe, image::Preparation preparation);
 //   softmax  TensorFlow's "MNIST for ML beginners"
 //   deep     TensorFlow's "Deep MNIST for experts"
 //   mlp      TensorFlow's "Basic classification: classify images of clothing", 15 epochs
-//   compact  a smaller deep, below 1 MB; what espy ships
 //   5s       four convolutions, one epoch: some seconds on two cores with AMX
 //   1m       a residual network on changed copies of the pictures: about a minute there
+//   10m      a deeper one, longer: about ten minutes
+//   60m      the same, taught by two of its kind: about an hour
+//   compact  the network of 1m, taught by that of 10m, in half the bytes; what espy ships
 std::span<const Recipe> recipes();
 
 // Returns nullptr when there is none of that name.

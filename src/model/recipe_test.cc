@@ -24,7 +24,8 @@ std::size_t parameter_count(const Recipe& recipe) {
 TEST(Recipe, AllAreThereInOrder) {
   std::vector<std::string_view> names;
   for (const Recipe& each : recipes()) names.push_back(each.name);
-  EXPECT_EQ(names, (std::vector<std::string_view>{"softmax", "deep", "mlp", "compact", "5s", "1m"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string_view>{"softmax", "deep", "mlp", "5s", "1m", "10m", "60m", "compact"}));
   EXPECT_EQ(find_recipe("Deep"), nullptr);
   EXPECT_EQ(find_recipe(""), nullptr);
 }
@@ -94,10 +95,21 @@ TEST(Recipe, DigitsAndLettersAreNeverMirrored) {
 TEST(Recipe, OwnNetworksStaySmall) {
   EXPECT_LT(parameter_count(recipe("5s")), 100'000U);
   EXPECT_LT(parameter_count(recipe("1m")), 160'000U);
+  EXPECT_LT(parameter_count(recipe("10m")), 500'000U);
+  // In two bytes each, beside a calibration of some tens of kilobytes.
+  EXPECT_EQ(recipe("compact").parameter_type, ParameterType::f16);
+  EXPECT_LT(parameter_count(recipe("compact")), 160'000U);
 }
 
-TEST(Recipe, CompactStaysBelowOneMegabyte) {
-  EXPECT_LT(parameter_count(recipe("compact")) * sizeof(float), 990000U);
+TEST(Recipe, TeachersKnowWhatTheirPupilIsAsked) {
+  for (const Recipe& each : recipes()) {
+    const Teachers& teachers = each.teachers;
+    EXPECT_EQ(teachers.count > 0, teachers.share > 0) << each.name;
+    EXPECT_EQ(teachers.count > 0, teachers.epochs > 0) << each.name;
+    if (teachers.count == 0) continue;
+    EXPECT_EQ(teachers.architecture.input, each.architecture.input) << each.name;
+    EXPECT_EQ(nn::layer_shapes(teachers.architecture)->back(), nn::Shape{10}) << each.name;
+  }
 }
 
 }  // namespace

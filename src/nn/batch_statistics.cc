@@ -7,18 +7,21 @@
 
 namespace espy::nn {
 
-double normalize_channel(Statistics& statistics, std::size_t channel, double count, float scale,
-                         float shift) {
-  const double mean = statistics.sums.first[channel] / count;
+Moments moments(const ChannelSums& sums, std::size_t channel, double count) {
+  const double mean = sums.first[channel] / count;
   // Rounding may leave a constant channel a tiny negative variance.
-  const double variance = std::max(statistics.sums.second[channel] / count - mean * mean, 0.0);
-  const double inverse_deviation = 1 / std::sqrt(variance + static_cast<double>(kBatchNormEpsilon));
+  return {mean, std::max(sums.second[channel] / count - mean * mean, 0.0)};
+}
+
+void normalize_channel(Statistics& statistics, std::size_t channel, const Moments& moments, float scale,
+                       float shift) {
+  const double mean = moments.mean;
+  const double inverse_deviation = 1 / std::sqrt(moments.variance + static_cast<double>(kBatchNormEpsilon));
   const double factor = static_cast<double>(scale) * inverse_deviation;
   statistics.means[channel] = mean;
   statistics.inverse_deviations[channel] = inverse_deviation;
   statistics.factors[channel] = static_cast<float>(factor);
   statistics.offsets[channel] = static_cast<float>(static_cast<double>(shift) - mean * factor);
-  return variance;
 }
 
 ScaleAndShift differentiate_channel(Statistics& statistics, std::size_t channel, double count) {

@@ -28,9 +28,17 @@ struct Statistics {
   std::vector<double> inverse_deviations;
 };
 
-// Makes factor and offset of the sums, by the paper's algorithm 1. Returns the channel's variance over
-// `count` values.
-double normalize_channel(Statistics& statistics, std::size_t channel, double count, float scale, float shift);
+struct Moments {
+  double mean;
+  double variance;
+};
+
+// Returns those of a channel's `count` values, by the sums.
+Moments moments(const ChannelSums& sums, std::size_t channel, double count);
+
+// Makes factor and offset, by the paper's algorithm 1.
+void normalize_channel(Statistics& statistics, std::size_t channel, const Moments& moments, float scale,
+                       float shift);
 
 struct ScaleAndShift {
   float scale;

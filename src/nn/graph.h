@@ -21,11 +21,15 @@ namespace espy::nn {
 
 enum class Purpose { training, inference };
 
-// Identifies one pass over the network, for the random numbers of dropout.
+// One pass over the network.
 struct Pass {
+  // For the random numbers of dropout.
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
   int first_sample = 0;  // index in the batch of the graph's first sample
+  // Without it a graph for training answers as in inference: batch norms use their running averages, and
+  // dropout does nothing. No backward() follows.
+  bool learns = true;
 };
 
 // Returns the key of the random numbers that drop the units of one sample behind one layer: it names the

@@ -168,6 +168,8 @@ void GraphBuilder::add_forward(const BatchNorm&) {
   }
   const std::span<const float> scales = floats(parameters_.master(built.scale));
   const std::span<const float> shifts = floats(parameters_.master(built.scale + 1));
+  const std::span<const float> running_means = floats(parameters_.master(built.scale + 2));
+  const std::span<const float> running_variances = floats(parameters_.master(built.scale + 3));
   const std::span<float> batch_means = floats(gradient_of(built.scale + 2));
   const std::span<float> batch_variances = floats(gradient_of(built.scale + 3));
   const Activations z = activations_of(built.z);
@@ -175,13 +177,17 @@ void GraphBuilder::add_forward(const BatchNorm&) {
   const std::optional<Activations> skip =
       built.skip ? std::optional(activations_of(built.skip)) : std::nullopt;
   const auto count = static_cast<double>(z.samples * z.height * z.width);
-  add_kernel(graph_.forward_, "batch norm forward", [=, steps = built.steps](const Pass&) {
+  add_kernel(graph_.forward_, "batch norm forward", [=, steps = built.steps](const Pass& pass) {
     Statistics& statistics = *state;
-    if (!has_sums) sum_channels(z, statistics.sums);
+    if (pass.learns && !has_sums) sum_channels(z, statistics.sums);
     for (std::size_t i = 0; i < z.channels; ++i) {
-      const double variance = normalize_channel(statistics, i, count, scales[i], shifts[i]);
-      batch_means[i] = static_cast<float>(statistics.means[i]);
-      batch_variances[i] = static_cast<float>(variance * count / std::max(count - 1, 1.0));
+      Moments used{static_cast<double>(running_means[i]), static_cast<double>(running_variances[i])};
+      if (pass.learns) {
+        used = moments(statistics.sums, i, count);
+        batch_means[i] = static_cast<float>(used.mean);
+        batch_variances[i] = static_cast<float>(used.variance * count / std::max(count - 1, 1.0));
+      }
+      normalize_channel(statistics, i, used, scales[i], shifts[i]);
     }
     normalize(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, y);
   });
@@ -266,7 +272,8 @@ void GraphBuilder::add_forward(const Dropout& dropout) {
   add_kernel(graph_.forward_, "dropout forward", [=](const Pass& pass) {
     const std::span<float> all = floats(factors);
     const std::size_t units = all.size() / samples;
-    for (std::size_t i = 0; i < samples; ++i) {
+    if (!pass.learns) std::ranges::fill(all, 1.0F);
+    for (std::size_t i = 0; i < samples && pass.learns; ++i) {
       draw_dropout(dropout_key(pass, layer, pass.first_sample + static_cast<int>(i)), probability,
                    all.subspan(i * units, units));
     }

@@ -8,6 +8,7 @@
 
 #include "nn/amx_convolution.h"
 #include "nn/compute_mode.h"
+#include "nn/predictor.h"
 #include "nn/random.h"
 
 namespace espy::nn {
@@ -56,6 +57,40 @@ const Architecture kResidualArchitecture = {
     {Convolution{16, 3, 1, Bias::none}, BatchNorm{}, Relu{}, MaxPool{}, Convolution{32, 3, 1, Bias::none},
      BatchNorm{}, Relu{}, Convolution{32, 3, 1, Bias::none}, BatchNorm{}, Relu{}, Residual{3}, MaxPool{},
      Convolution{48, 3, 1, Bias::none}, BatchNorm{}, Relu{}, MeanMaxPool{}, Dense{10}}};
+
+TEST(Graph, answers_as_in_inference_when_it_does_not_learn) {
+  const ComputeMode mode;
+  const Architecture architecture = {
+      {1, 28, 28},
+      {Convolution{16, 3, 1, Bias::none}, BatchNorm{}, Relu{}, MaxPool{}, Convolution{16, 3, 1, Bias::none},
+       BatchNorm{}, Relu{}, Residual{3}, MeanMaxPool{}, Dropout{0.5F}, Dense{10}}};
+  Network network = *initialize(architecture, HeNormal{}, 5);
+  const std::vector<ParameterForm> forms = *parameter_forms(architecture);
+  for (std::size_t i = 0; i < forms.size(); ++i) {
+    // Averages that are not those of the samples below.
+    if (forms[i].role != Role::mean && forms[i].role != Role::variance) continue;
+    std::vector<float>& values = network.parameters[i].values;
+    for (std::size_t k = 0; k < values.size(); ++k) values[k] = 0.5F + 0.1F * static_cast<float>(k % 7);
+  }
+  std::vector<float> inputs(4 * 28 * 28);
+  for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i] = static_cast<float>(i * 37 % 256) / 255;
+  const auto predictor = Predictor::create(network);
+  ASSERT_TRUE(predictor);
+  const std::span<const float> expected = (*predictor)->logits(inputs, 4);
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    if (!check_precision(precision)) continue;
+    Parameters parameters(network.parameters);
+    Graph graph(architecture, 4, Purpose::training, precision, parameters);
+    graph.read_input_from(inputs.data());
+    graph.forward({.learns = false});
+    const float tolerance = precision == Precision::f32 ? 1e-4F : 0.05F;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_NEAR(graph.logits()[i], expected[i], tolerance) << i;
+    }
+    graph.forward({});
+    EXPECT_GT(std::abs(graph.logits()[0] - expected[0]), tolerance);
+  }
+}
 
 // Logits and gradients of one pass, as vectors of one form whatever the layouts.
 std::vector<Tensor> compute(Precision precision, std::vector<std::string>* implementations = nullptr) {

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstddef>
+#include <deque>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -15,7 +16,6 @@
 #include "nn/kernels.h"
 #include "nn/muon.h"
 #include "nn/parameters.h"
-#include "nn/predictor.h"
 
 namespace espy::nn {
 namespace {
@@ -85,36 +85,19 @@ Result<void> check_options(const Architecture& architecture, const TrainerOption
   return {};
 }
 
-// The teachers as one thread asks them.
-struct Teachers {
-  std::vector<std::unique_ptr<Predictor>> predictors;
-  std::vector<float> probabilities = {};  // of one
-  std::vector<float> mean = {};           // of all
+// A network that is asked and not changed, with a graph for each thread.
+struct Teacher {
+  Parameters parameters;
+  std::vector<Graph> graphs = {};
 };
-
-Result<std::vector<Teachers>> make_teachers(const TrainerOptions& options) {
-  std::vector<Teachers> all;
-  if (options.teachers.empty()) return all;
-  for (int thread = 0; thread < options.threads; ++thread) {
-    Teachers& teachers = all.emplace_back();
-    for (const Network& teacher : options.teachers) {
-      Result<std::unique_ptr<Predictor>> predictor = Predictor::create(teacher);
-      if (!predictor) return std::move(predictor).error();
-      teachers.predictors.push_back(*std::move(predictor));
-    }
-  }
-  return all;
-}
 
 class ChunkTrainer final : public Trainer {
  public:
-  // `teachers` are those of the options, for each thread, or none.
   // Errors: dnnl::error, std::system_error.
-  ChunkTrainer(const Network& start, const TrainerOptions& options, std::vector<Teachers> teachers)
+  ChunkTrainer(const Network& start, const TrainerOptions& options)
       : architecture_(start.architecture),
         options_(options),
         sample_size_(element_count(architecture_.input)),
-        teachers_(std::move(teachers)),
         parameters_(start.parameters) {
     const ComputeMode mode;
     // Every chunk has room for as many samples, so that all share their primitives and the layouts of the
@@ -125,6 +108,17 @@ class ChunkTrainer final : public Trainer {
     const int graph_count = std::min(options.threads, chunk_count);
     for (int i = 0; i < graph_count; ++i) {
       graphs_.emplace_back(architecture_, chunk_size, Purpose::training, options.precision, parameters_);
+    }
+    for (const Network& network : options.teachers) {
+      Teacher& teacher = teachers_.emplace_back(Parameters(network.parameters));
+      for (int i = 0; i < graph_count; ++i) {
+        teacher.graphs.emplace_back(network.architecture, chunk_size, Purpose::training, options.precision,
+                                    teacher.parameters);
+      }
+    }
+    if (!teachers_.empty()) {
+      const std::size_t answers = graphs_.front().logits().size();
+      taught_.assign(graphs_.size(), {std::vector<float>(answers), std::vector<float>(answers)});
     }
     for (int i = 0; i < chunk_count; ++i) {
       const int first = i * chunk_size;
@@ -197,6 +191,12 @@ class ChunkTrainer final : public Trainer {
     // Of each parameter; empty when there are as many graphs as chunks, and so each chunk's gradients stay in
     // its own.
     std::vector<std::vector<float>> gradients = {};
+  };
+
+  // What the teachers say about a graph's samples.
+  struct Taught {
+    std::vector<float> probabilities;  // of one teacher
+    std::vector<float> mean;           // of all
   };
 
   // What becomes of a part of one parameter once its gradients are added.
@@ -322,7 +322,8 @@ class ChunkTrainer final : public Trainer {
 
   void compute(int index, int thread) {
     Chunk& chunk = chunks_[static_cast<std::size_t>(index)];
-    Graph& graph = graphs_[static_cast<std::size_t>(chunk.gradients.empty() ? index : thread)];
+    const auto place = static_cast<std::size_t>(chunk.gradients.empty() ? index : thread);
+    Graph& graph = graphs_[place];
     const auto count = static_cast<std::size_t>(chunk.count);
     const std::span<float> input = graph.input();
     for (std::size_t i = 0; i < count; ++i) {
@@ -334,8 +335,7 @@ class ChunkTrainer final : public Trainer {
     const std::span<const float> logits = graph.logits();
     const std::span<float> gradient = graph.logits_gradient();
     const std::size_t classes = logits.size() / static_cast<std::size_t>(graph.samples());
-    const std::span<const float> taught =
-        ask_teachers(thread, input.first(count * sample_size_), chunk.count);
+    const std::span<const float> taught = ask_teachers(place, input);
     const float scale = 1 / static_cast<float>(options_.batch_size);
     chunk.loss = 0;
     chunk.correct = 0;
@@ -357,23 +357,27 @@ class ChunkTrainer final : public Trainer {
     }
   }
 
-  // Returns the mean of the teachers' probabilities, [count, classes]; nothing without teachers.
-  std::span<const float> ask_teachers(int thread, std::span<const float> inputs, int count) {
+  // Returns the mean of the teachers' probabilities for what a graph has as its input, [samples, classes];
+  // nothing without teachers.
+  std::span<const float> ask_teachers(std::size_t graph, std::span<const float> input) {
     if (teachers_.empty()) return {};
-    Teachers& teachers = teachers_[static_cast<std::size_t>(thread)];
-    teachers.mean.clear();
-    for (const std::unique_ptr<Predictor>& predictor : teachers.predictors) {
-      const std::span<const float> logits = predictor->logits(inputs, count);
-      teachers.mean.resize(logits.size());
-      teachers.probabilities.resize(logits.size());
-      const std::size_t classes = logits.size() / static_cast<std::size_t>(count);
+    const std::span<float> mean = taught_[graph].mean;
+    const std::span<float> probabilities = taught_[graph].probabilities;
+    const std::size_t samples = input.size() / sample_size_;
+    std::ranges::fill(mean, 0.0F);
+    for (Teacher& teacher : teachers_) {
+      Graph& asked = teacher.graphs[graph];
+      asked.read_input_from(input.data());
+      asked.forward({.learns = false});
+      const std::span<const float> logits = asked.logits();
+      const std::size_t classes = logits.size() / samples;
       for (std::size_t i = 0; i < logits.size(); i += classes) {
-        softmax(logits.subspan(i, classes), std::span(teachers.probabilities).subspan(i, classes));
+        softmax(logits.subspan(i, classes), probabilities.subspan(i, classes));
       }
-      add(teachers.probabilities, teachers.mean);
+      add(probabilities, mean);
     }
-    for (float& probability : teachers.mean) probability /= static_cast<float>(teachers.predictors.size());
-    return teachers.mean;
+    for (float& probability : mean) probability /= static_cast<float>(teachers_.size());
+    return mean;
   }
 
   void update(const Block& block) {
@@ -409,7 +413,8 @@ class ChunkTrainer final : public Trainer {
   const Architecture architecture_;
   const TrainerOptions options_;
   const std::size_t sample_size_;
-  std::vector<Teachers> teachers_;  // of each thread
+  std::deque<Teacher> teachers_;  // their graphs point to their parameters
+  std::vector<Taught> taught_;    // of each graph
   Parameters parameters_;
   std::vector<Graph> graphs_;
   std::vector<Chunk> chunks_;
@@ -429,10 +434,8 @@ Result<std::unique_ptr<Trainer>> create_and_restore(const Network& start, const 
                                                     const TrainerOptions& options) {
   if (auto ok = validate(start); !ok) return std::move(ok).error();
   if (auto ok = check_options(start.architecture, options); !ok) return std::move(ok).error();
-  Result<std::vector<Teachers>> teachers = make_teachers(options);
-  if (!teachers) return std::move(teachers).error();
   try {
-    auto trainer = std::make_unique<ChunkTrainer>(start, options, *std::move(teachers));
+    auto trainer = std::make_unique<ChunkTrainer>(start, options);
     if (state != nullptr) {
       if (auto ok = trainer->restore(*state); !ok) return std::move(ok).error();
     }

@@ -25,7 +25,7 @@ PICTURES = {
     "garment": ["ankle_boot", "bag", "dress", "pullover"],
 }
 TOLERANCE = 1e-5
-RECIPES = ["softmax", "deep", "mlp", "compact", "5s", "1m"]
+RECIPES = ["softmax", "deep", "mlp", "5s", "1m", "10m", "60m", "compact"]
 
 
 def espy(*arguments, **environment):
