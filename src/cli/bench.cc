@@ -24,6 +24,7 @@
 #include "model/predictor.h"
 #include "model/recipe.h"
 #include "model/train.h"
+#include "nn/predictor.h"
 #include "store/bench.h"
 
 namespace espy::cli {
@@ -102,6 +103,23 @@ std::string to_bmp(const image::GrayImage& picture) {
   return file;
 }
 
+// Returns what a calibration costs a picture: probabilities, foreignness, and so the verdict; without the
+// network. Errors: as nn::Predictor::create.
+Result<double> verdict_microseconds(const model::Model& model, const image::Input& input) {
+  Result<std::unique_ptr<nn::Predictor>> network = nn::Predictor::create(model.network());
+  if (!network) return std::move(network).error();
+  std::vector<float> values(input.size());
+  std::ranges::transform(input, values.begin(),
+                         [](std::uint8_t value) { return static_cast<float>(value) / 255.0F; });
+  const std::span<const float> logits = (*network)->logits(values, 1);
+  const std::span<const float> features = (*network)->features();
+  const model::Calibration& calibration = *model.calibration();
+  return microseconds_a_call([&] {
+    (void)calibration.probabilities(logits);
+    (void)calibration.foreignness(input, features, logits);
+  });
+}
+
 ExitStatus bench_predict(bool json) {
   std::vector<Figure> figures;
   for (const int side : {28, 512}) {
@@ -127,6 +145,10 @@ ExitStatus bench_predict(bool json) {
       figures.push_back({format("predict {}, batch of {}", shipped.name, batch),
                          microseconds / static_cast<double>(batch), "us/picture"});
     }
+    if (!(*model)->calibration()) continue;
+    const auto verdict = verdict_microseconds(**model, input);
+    if (!verdict) return fail(verdict.error());
+    figures.push_back({format("verdict {}", shipped.name), *verdict, "us/picture"});
   }
   print_figures(figures, json ? FigureStyle::json : FigureStyle::table);
   return ExitStatus::done;
