@@ -146,8 +146,8 @@ def main():
 
             pictures, labels = test_pictures(chosen.mnist, chosen.count)
             show("mnist", [png(p) for p in pictures], labels)
-            rates = [show(c.__name__, corrupted(pictures, c), labels) for c in corruptions.MNIST_C]
-            print(f"{'MNIST-C':16} {'mean':>15}  error {100 * sum(rates) / len(rates):6.2f} %")
+            errors = [show(c.__name__, corrupted(pictures, c), labels) for c in corruptions.MNIST_C]
+            print(f"{'MNIST-C':16} {'mean':>15}  error {100 * sum(errors) / len(errors):6.2f} %")
             show("random_affine", corrupted(pictures, corruptions.random_affine), labels)
             pictures, labels = test_pictures(chosen.mnist, chosen.large_count)
             show("written", handmade(pictures, paper.written), labels)

@@ -31,7 +31,7 @@ class Recognized(espy.TestCase):
 class DigitsTest(Recognized):
     def test_digits(self):
         server = self.serve("--max-kept-upload", "0")
-        for kind, least in ((plain.typeset, 0.92), (plain.lines, 0.85), (plain.display, 0.7)):
+        for kind, least in ((plain.typeset, 0.97), (plain.lines, 0.73), (plain.display, 0.5)):
             files, labels = plain.pictures(kind, COUNT, numpy.random.default_rng(measure.SEED))
             self.check(kind.__name__, server, files, labels, "digits", least)
         digits, labels = measure.test_pictures(pictures.mnist(), LARGE_COUNT)
