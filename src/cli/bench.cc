@@ -120,7 +120,9 @@ Result<double> verdict_microseconds(const model::Model& model, const image::Inpu
   });
 }
 
-ExitStatus bench_predict(bool json) {
+ExitStatus bench_predict(const std::string& precision_name, bool json) {
+  const auto precision = usable_precision(precision_name);
+  if (!precision) return fail(precision.error());
   std::vector<Figure> figures;
   for (const int side : {28, 512}) {
     const image::GrayImage picture = draw_stroke(side, side);
@@ -137,7 +139,7 @@ ExitStatus bench_predict(bool json) {
   for (const ShippedModel& shipped : shipped_models()) {
     const auto model = load_model(std::string(shipped.name));
     if (!model) return fail(model.error());
-    model::Predictor predictor(*model);
+    model::Predictor predictor(*model, *precision);
     const image::Input input = image::prepare(draw_stroke(100, 100), (*model)->preparation());
     for (const std::size_t batch : {1, 64}) {
       const std::vector<image::Input> inputs(batch, input);
@@ -210,9 +212,15 @@ ExitStatus bench_store(const std::string& folder, bool json) {
 }  // namespace
 
 Action declare_bench_predict(Flags& flags) {
-  auto json = std::make_shared<bool>(false);
-  flags.toggle("--json", *json, "print one JSON object");
-  return [json] { return bench_predict(*json); };
+  struct Settings {
+    std::string precision = "f32";
+    bool json = false;
+  };
+  auto settings = std::make_shared<Settings>();
+  flags.choice("--precision", {"f32", "bf16"}, settings->precision,
+               "numbers to multiply in; bf16 is quicker where the processor has it, and less exact");
+  flags.toggle("--json", settings->json, "print one JSON object");
+  return [settings] { return bench_predict(settings->precision, settings->json); };
 }
 
 Action declare_bench_train(Flags& flags) {

@@ -58,7 +58,8 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
 
   State(Classifier& owner, Schedule loop) : classifier(owner), schedule(std::move(loop)) {
     for (std::size_t i = 0; i < classifier.registry().size(); ++i) {
-      auto predictor = std::make_unique<model::Predictor>(classifier.registry().model(i));
+      auto predictor =
+          std::make_unique<model::Predictor>(classifier.registry().model(i), classifier.precision());
       // The first prediction plans memory and makes code; better now than in the first request.
       predictor->predict(std::array<image::Input, 1>{});
       batches.push_back({std::move(predictor), {}, {}});

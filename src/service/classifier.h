@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "base/uuid.h"
 #include "image/decode.h"
+#include "nn/precision.h"
 #include "service/registry.h"
 #include "store/store.h"
 
@@ -38,6 +39,7 @@ struct Answer {
 struct ClassifierOptions {
   image::DecodeLimits decode_limits;
   Clock clock = system_clock();
+  nn::Precision precision = nn::Precision::f32;  // one that the processor has
 };
 
 // The parts that all lanes share.
@@ -50,6 +52,7 @@ class Classifier {
 
   const Registry& registry() const { return registry_; }
   store::Store& store() const { return store_; }
+  nn::Precision precision() const { return options_.precision; }
 
  private:
   friend class Lane;
