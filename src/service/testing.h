@@ -83,6 +83,9 @@ class BreakableStore : public store::Store {
     return store_->upload_media_types(ids);
   }
   Result<store::Page> list(const store::Query& query) override { return store_->list(query); }
+  Result<store::Verification> verify(const std::optional<store::ChainPoint>& known) override {
+    return store_->verify(known);
+  }
   Result<std::optional<Uuid>> newest_id() override { return store_->newest_id(); }
 
  private:

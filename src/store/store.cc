@@ -65,6 +65,10 @@ class SqliteStore : public Store {
     return readers_->with_reader([&](Reader& reader) { return reader.list(query); });
   }
 
+  Result<Verification> verify(const std::optional<ChainPoint>& known) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.verify(known); });
+  }
+
   Result<std::optional<Uuid>> newest_id() override {
     return readers_->with_reader([](Reader& reader) { return reader.newest_id(); });
   }

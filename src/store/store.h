@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "store/chain.h"
 #include "store/record.h"
 
 namespace espy::store {
@@ -40,6 +41,7 @@ struct Query {
   std::optional<float> min_confidence;
   std::optional<float> max_confidence;
   std::optional<std::string> file_name;  // exactly
+  std::optional<std::string> subject;    // exactly; not empty
   std::optional<Uuid> before;            // the cursor: records with a smaller id
   int limit = 50;                        // 1 to 1,000
 };
@@ -48,6 +50,19 @@ struct Query {
 struct Page {
   std::vector<Record> records;
   std::optional<Uuid> next;  // the next page's Query::before; nothing on the last page
+};
+
+// What verify() found.
+struct Verification {
+  std::int64_t records = 0;
+  std::int64_t uploads = 0;
+  std::int64_t corrections = 0;
+  std::int64_t erasures = 0;  // entries that say that something was erased
+  std::int64_t removed = 0;   // places whose content was erased, or expired before all that is older
+  ChainPoint start;           // everything up to here has expired
+  ChainPoint head;           // note it: with it a later verify() knows whether anything before it was changed
+  std::int64_t damages = 0;  // 0: the history is sound
+  std::vector<std::string> shown_damages;  // what the first hundred are
 };
 
 // Threads: all functions may be called from any thread at once.
@@ -93,6 +108,12 @@ class Store {
 
   // Errors: invalid_input (limit out of range), unavailable, corrupt (names the first damaged record).
   virtual Result<Page> list(const Query& query) = 0;
+
+  // Reads everything: SQLite's own structure, each row's checksum, each upload's digest, the chain. `known`
+  // is the head of an earlier verification, which must lie in the chain. It sees one moment, and appends go
+  // on meanwhile, but the write-ahead log grows until it is done. Errors: unavailable; not_found (`known` is
+  // older than all that is kept). Damage is no error but a finding.
+  virtual Result<Verification> verify(const std::optional<ChainPoint>& known) = 0;
 
   // Returns the greatest id, so that ids made after a restart stay in order; nothing when there is no record.
   virtual Result<std::optional<Uuid>> newest_id() = 0;

@@ -72,8 +72,8 @@ Result<void> Writer::prepare_statements() {
       {&begin_, "BEGIN IMMEDIATE"},
       {&find_, std::string(kFindRecord)},
       {&insert_,
-       format("INSERT INTO record ({}, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "
-              "?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+       format("INSERT INTO record ({}, {}, seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+              "?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
               kRecordColumns, kUploadColumns)},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
@@ -88,6 +88,9 @@ Result<void> Writer::prepare_statements() {
   Result<std::optional<Uuid>> newest = read_newest_id(*select_newest, *connection_);
   if (!newest) return std::move(newest).error();
   greatest_id_ = newest->value_or(Uuid{});
+  const Result<ChainPoint> head = read_head(*connection_);
+  if (!head) return head.error();
+  head_ = *head;
 
   log_frames_ = 0;
   checkpointed_at_ = 0;
@@ -109,12 +112,12 @@ void Writer::append(std::shared_ptr<const Entry> entry, Store::Completion done) 
   const Upload& upload = entry->upload;
   Pending pending{.entry = entry, .done = std::move(done)};
   // Here, on the caller's thread: there are many of those and one writer.
-  pending.checksum = checksum(record);
+  pending.digest = digest(record);
   pending.keeps_upload = options_.keeps_upload(upload.bytes.size());
   if (pending.keeps_upload) pending.upload_checksum = checksum(record.upload_digest, upload.media_type);
   pending.bytes = sizeof(Pending) + sizeof(Entry) + record.model.size() + record.model_version.size() +
-                  record.file_name.size() + record.class_name.size() + upload.media_type.size() +
-                  upload.bytes.size();
+                  record.file_name.size() + record.subject.size() + record.class_name.size() +
+                  upload.media_type.size() + upload.bytes.size();
   Result<void> accepted = enqueue(pending);
   if (accepted) {
     wake_.notify_one();
@@ -204,15 +207,19 @@ void Writer::write_group(std::deque<Pending>& batch) {
 // Commits the batch's first records; those that queue while these are inserted join them.
 Result<void> Writer::commit(std::deque<Pending>& batch, Group& group) {
   const std::lock_guard lock(connection_->mutex());
+  ChainPoint head = head_;
   int status = begin_.run();
   while (group.has_room_for_more_of(batch)) {
     const Pending& pending = batch[group.rows];
     group.add(batch);
-    if (status == SQLITE_OK) status = insert(pending);
+    if (status == SQLITE_OK) status = insert(pending, head);
     if (status == SQLITE_OK && group.rows == batch.size()) take_queued(batch);
   }
   if (status == SQLITE_OK) status = commit_.run();
-  if (status == SQLITE_OK) return {};
+  if (status == SQLITE_OK) {
+    head_ = head;
+    return {};
+  }
   return abandon_commit(status);
 }
 
@@ -222,7 +229,7 @@ void Writer::take_queued(std::deque<Pending>& batch) {
   queue_.clear();
 }
 
-int Writer::insert(const Pending& pending) {
+int Writer::insert(const Pending& pending, ChainPoint& head) {
   // Ids come in order but for repeats and imports, so hardly any must be looked for.
   const Record& record = pending.entry->record;
   if (record.id > greatest_id_) {
@@ -233,13 +240,17 @@ int Writer::insert(const Pending& pending) {
     find_.reset();
     if (found != SQLITE_DONE) return found == SQLITE_ROW ? SQLITE_OK : found;
   }
-  bind_record(insert_, record, pending.checksum);
+  const ChainPoint place = next_point(head, Kind::record, pending.digest);
+  bind_record(insert_, record, checksum(pending.digest), place.link);
   if (pending.keeps_upload) {
     bind_upload(insert_, pending.entry->upload, pending.upload_checksum);
   } else {
     bind_no_upload(insert_);
   }
-  return insert_.run();
+  insert_.bind(kRecordColumnCount + kUploadColumnCount + 1, place.seq);
+  const int status = insert_.run();
+  if (status == SQLITE_OK) head = place;
+  return status;
 }
 
 Error Writer::abandon_commit(int status) {

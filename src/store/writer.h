@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/result.h"
+#include "store/chain.h"
 #include "store/sqlite.h"
 #include "store/store.h"
 
@@ -46,7 +47,7 @@ class Writer {
     std::shared_ptr<const Entry> entry;
     Store::Completion done;
     bool keeps_upload = false;
-    std::int64_t checksum = 0;
+    Sha256 digest{};
     std::int64_t upload_checksum = 0;
     std::size_t bytes = 0;
   };
@@ -65,7 +66,8 @@ class Writer {
   void write_group(std::deque<Pending>& batch);
   Result<void> commit(std::deque<Pending>& batch, Group& group);
   void take_queued(std::deque<Pending>& batch);
-  int insert(const Pending& pending);
+  // Writes the record behind `head` and moves it on; an id that is there already changes nothing.
+  int insert(const Pending& pending, ChainPoint& head);
   Error abandon_commit(int status);
   void tell_operator(const Result<void>& outcome);
   Result<void> recover();
@@ -94,6 +96,7 @@ class Writer {
   bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
   Uuid greatest_id_;         // no record has a greater one
+  ChainPoint head_;          // of what is committed
   int log_frames_ = 0;       // in the write-ahead log
   int checkpointed_at_ = 0;  // its frames when the last checkpoint was tried
 
