@@ -5,7 +5,9 @@
 #include <variant>
 
 #include "base/format.h"
+#include "store/backup.h"
 #include "store/row.h"
+#include "store/status.h"
 #include "store/verify.h"
 
 namespace espy::store {
@@ -60,6 +62,7 @@ class Selection {
     if (query.min_confidence) require("confidence >=", double{*query.min_confidence});
     if (query.max_confidence) require("confidence <=", double{*query.max_confidence});
     if (query.before) require("id <", *query.before);
+    if (query.after) require("id >", *query.after);
 
     // The planner knows nothing of the content, so the choice is made here.
     const std::string_view index = query.subject     ? "record_subject"
@@ -79,7 +82,7 @@ class Selection {
                     index, conditions_, of_astray, kJoinCorrection);
     }
     // One more than asked for tells whether there is a next page.
-    sql_ += format(" ORDER BY id DESC LIMIT {}", query.limit + 1);
+    sql_ += format(" ORDER BY id {} LIMIT {}", query.oldest_first ? "ASC" : "DESC", query.limit + 1);
   }
 
   const std::string& sql() const { return sql_; }
@@ -193,6 +196,16 @@ Result<Page> Reader::list(const Query& query) {
   }
   if (status != SQLITE_DONE) return connection_->error("read");
   return page;
+}
+
+Result<Verification> Reader::backup(const std::filesystem::path& path) {
+  const std::lock_guard lock(connection_->mutex());
+  return store::backup(*connection_, path);
+}
+
+Result<HistoryStatus> Reader::status() {
+  const std::lock_guard lock(connection_->mutex());
+  return read_status(*connection_);
 }
 
 Result<Verification> Reader::verify(const std::optional<ChainPoint>& known) {
