@@ -12,6 +12,8 @@ constexpr Command kCommands[] = {
     {"history list", "list records, newest first", "ESPY_HISTORY_", declare_history_list},
     {"history show", "show one record and its picture", "ESPY_HISTORY_", declare_history_show},
     {"history export", "write records as CSV or NDJSON", "ESPY_HISTORY_", declare_history_export},
+    {"history verify", "check that a history is whole and unchanged", "ESPY_HISTORY_",
+     declare_history_verify},
     {"model", "look into model files", "ESPY_MODEL_", nullptr},
     {"model info", "show what a model file holds", "ESPY_MODEL_", declare_model_info},
     {"bench", "measure this machine", "ESPY_BENCH_", nullptr},

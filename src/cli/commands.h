@@ -30,6 +30,7 @@ Action declare_serve(Flags& flags);
 Action declare_history_list(Flags& flags);
 Action declare_history_show(Flags& flags);
 Action declare_history_export(Flags& flags);
+Action declare_history_verify(Flags& flags);
 Action declare_model_info(Flags& flags);
 Action declare_bench_predict(Flags& flags);
 Action declare_bench_train(Flags& flags);

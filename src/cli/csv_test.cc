@@ -28,6 +28,7 @@ TEST(Csv, ALineHasAFieldForEachColumn) {
                              .model = "digits",
                              .model_version = "3fa2b1c09d11",
                              .file_name = "seven.png",
+                             .subject = "",
                              .label = 7,
                              .class_name = "7",
                              .confidence = 0.5f,
