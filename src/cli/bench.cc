@@ -189,22 +189,50 @@ ExitStatus bench_train(int threads, bool json) {
   return ExitStatus::done;
 }
 
-ExitStatus bench_store(const std::string& folder, bool json) {
+double count(std::chrono::microseconds duration) { return static_cast<double>(duration.count()); }
+
+// The disk's own figures of the same minute stand beside each kind of measurement.
+void add_disk(std::vector<Figure>& figures, const store::DiskFigures& disk, std::string_view beside) {
+  figures.push_back({format("disk alone, beside {}", beside), disk.syncs_per_second, "syncs/s"});
+  figures.push_back({format("disk alone, median, beside {}", beside), count(disk.median), "us"});
+  figures.push_back({format("disk alone, 99th percentile, beside {}", beside), count(disk.p99), "us"});
+}
+
+ExitStatus bench_store(const std::string& folder, std::int64_t records, bool json) {
   std::vector<Figure> figures;
-  double syncs = 0;
   for (const int clients : {1, 16, 64}) {
     const auto measured = store::measure(folder, clients, std::chrono::seconds(2));
     if (!measured) return fail(measured.error());
-    syncs = std::max(syncs, measured->disk_syncs_per_second);
     const std::string who = format("{} {}", clients, clients == 1 ? "client" : "clients");
+    add_disk(figures, measured->disk, who);
     figures.push_back({format("durable records, {}", who), measured->rows_per_second, "records/s"});
-    figures.push_back(
-        {format("median latency, {}", who), static_cast<double>(measured->median_latency.count()), "us"});
-    figures.push_back(
-        {format("99th percentile, {}", who), static_cast<double>(measured->p99_latency.count()), "us"});
+    figures.push_back({format("records a sync of the disk, {}", who),
+                       measured->rows_per_second / measured->disk.syncs_per_second, "records"});
+    figures.push_back({format("median latency, {}", who), count(measured->median_latency), "us"});
+    figures.push_back({format("99th percentile, {}", who), count(measured->p99_latency), "us"});
     figures.push_back({format("processor, {}", who), measured->cpu_microseconds_per_row, "us/record"});
   }
-  figures.insert(figures.begin(), {"disk alone, 4 KiB and fdatasync", syncs, "syncs/s"});
+  const auto half = store::measure_half_load(folder, std::chrono::seconds(4));
+  if (!half) return fail(half.error());
+  add_disk(figures, half->disk, "half load");
+  figures.push_back({"half load", half->rows_per_second, "records/s"});
+  figures.push_back({"median latency, half load", count(half->median_latency), "us"});
+  figures.push_back({"99th percentile, half load", count(half->p99_latency), "us"});
+  figures.push_back({"greatest latency, half load", count(half->greatest_latency), "us"});
+  if (records > 0) {
+    const auto pages = store::measure_pages(folder, records);
+    if (!pages) return fail(pages.error());
+    add_disk(figures, pages->disk, "pages");
+    figures.push_back({"appends in bulk", pages->bulk_rows_per_second, "records/s"});
+    for (const auto& [kind, latency] : {std::pair{"newest", pages->newest},
+                                        {"by time", pages->by_time},
+                                        {"by label", pages->by_label},
+                                        {"by file name", pages->by_file_name},
+                                        {"by cursor", pages->by_id}}) {
+      figures.push_back({format("page of 50 {}, median", kind), count(latency.median), "us"});
+      figures.push_back({format("page of 50 {}, 99th percentile", kind), count(latency.p99), "us"});
+    }
+  }
   print_figures(figures, json ? FigureStyle::json : FigureStyle::table);
   return ExitStatus::done;
 }
@@ -238,12 +266,15 @@ Action declare_bench_train(Flags& flags) {
 Action declare_bench_store(Flags& flags) {
   struct Settings {
     std::string folder = ".";
+    std::int64_t records = 100'000;
     bool json = false;
   };
   auto settings = std::make_shared<Settings>();
   flags.text("--folder", "DIR", settings->folder, "a folder on the disk to measure");
+  flags.number<std::int64_t>("--records", "N", settings->records, {0, 1'000'000'000},
+                             "pages are read from a history of so many, 1.5 KB each; 0: none are");
   flags.toggle("--json", settings->json, "print one JSON object");
-  return [settings] { return bench_store(settings->folder, settings->json); };
+  return [settings] { return bench_store(settings->folder, settings->records, settings->json); };
 }
 
 }  // namespace espy::cli

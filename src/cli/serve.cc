@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -42,6 +43,7 @@ struct Settings {
   std::string store = "sqlite:espy.db";
   std::string precision = "f32";
   store::StoreOptions store_options;
+  std::optional<int> keep_days;
   image::DecodeLimits limits;
   http::ServerOptions server;
   double request_timeout = Seconds(http::ServerOptions{}.request_timeout).count();
@@ -135,6 +137,7 @@ ExitStatus serve(Settings settings) {
 
   const auto registry = load_models(settings.models);
   if (!registry) return fail(registry.error());
+  if (settings.keep_days) settings.store_options.max_age = std::chrono::days(*settings.keep_days);
   const auto store = store::Store::open(settings.store, settings.store_options);
   if (!store) return fail(store.error());
   const auto precision = usable_precision(settings.precision);
@@ -183,6 +186,10 @@ Action declare_serve(Flags& flags) {
   flags.text("--store", "URL", settings->store, "where records are kept: sqlite:PATH or sqlite::memory:");
   flags.bytes("--max-kept-upload", settings->store_options.max_kept_upload_bytes,
               "larger uploads are not kept beside their record; 0 keeps none");
+  flags.optional_number<int>("--keep-days", "DAYS", settings->keep_days, {1, 100'000},
+                             "records older than this are removed, little by little; without: none");
+  flags.optional_bytes("--keep-bytes", settings->store_options.max_bytes,
+                       "the oldest records are removed while the history is larger; without: none");
   flags.bytes("--max-upload", settings->limits.max_bytes, "larger uploads are refused");
   flags.number<std::uint64_t>("--max-pixels", "N", settings->limits.max_pixels, {.least = 1},
                               "pictures with more pixels are refused");

@@ -13,6 +13,7 @@
 #include "store/schema.h"
 #include "store/store.h"
 #include "store/test_records.h"
+#include "store/writer.h"
 
 namespace espy::store {
 namespace {
@@ -271,6 +272,7 @@ TEST_F(Life, RemovesWhatIsTooOld) {
   std::atomic<int> now = 1000;
   StoreOptions options;
   options.max_age = seconds{600};
+  options.retention_pace = kAnyPace;
   options.clock = [&] { return kStart + seconds{now.load()}; };
   auto store = open(options);
   // The last ones went astray: their ids say nothing of their time.
@@ -298,10 +300,38 @@ TEST_F(Life, RemovesWhatIsTooOld) {
   EXPECT_EQ(expect_sound(*store).head.seq, 1002);
 }
 
+TEST_F(Life, DoesNotTakeAJumpOfTheClockForAge) {
+  constexpr int kFarAhead = 100'000'000;
+  constexpr milliseconds kUntilRetentionLooks = kRetentionInterval + milliseconds{300};
+  std::atomic<int> now = 1000;
+  StoreOptions options;
+  options.max_age = seconds{600};
+  options.clock = [&] { return kStart + seconds{now.load()}; };
+  {
+    auto store = open(options);
+    fill(*store, 900, 1000);
+    now = kFarAhead;
+    std::this_thread::sleep_for(kUntilRetentionLooks);
+    fill(*store, kFarAhead, kFarAhead + 1);  // and gives records its time
+    std::this_thread::sleep_for(kUntilRetentionLooks);
+    EXPECT_EQ(store->status()->records, 101);
+    ASSERT_TRUE(store->erase({.id = make_record(kFarAhead).id}, ""));
+  }
+  {
+    auto store = open(options);  // it is wrong from the beginning
+    std::this_thread::sleep_for(kUntilRetentionLooks);
+    EXPECT_EQ(store->status()->records, 100);
+  }
+  options.retention_pace = kAnyPace;
+  auto store = open(options);
+  wait_until([&] { return store->status()->records == 0; });
+}
+
 TEST_F(Life, KeepsAnErasuresEntryWhenItsPlaceIsPassed) {
   std::atomic<int> now = 10;
   StoreOptions options;
   options.max_age = seconds{600};
+  options.retention_pace = kAnyPace;
   options.clock = [&] { return kStart + seconds{now.load()}; };
   auto store = open(options);
   fill(*store, 0, 10);

@@ -727,10 +727,19 @@ TEST_F(StoreFile, FindsAFlippedBitInAnUpload) {
 TEST_F(StoreFile, MeasuresItself) {
   const Result<StoreFigures> figures = measure(folder_.path(), 4, milliseconds{80});
   ASSERT_TRUE(figures) << figures.error().message;
-  EXPECT_GT(figures->disk_syncs_per_second, 0);
+  EXPECT_GT(figures->disk.syncs_per_second, 0);
   EXPECT_GT(figures->rows_per_second, 0);
   EXPECT_GT(figures->cpu_microseconds_per_row, 0);
   EXPECT_LE(figures->median_latency, figures->p99_latency);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  const Result<HalfLoadFigures> half = measure_half_load(folder_.path(), milliseconds{160});
+  ASSERT_TRUE(half) << half.error().message;
+  EXPECT_GT(half->rows_per_second, 0);
+  EXPECT_LE(half->p99_latency, half->greatest_latency);
+  const Result<PageFigures> pages = measure_pages(folder_.path(), 2000);
+  ASSERT_TRUE(pages) << pages.error().message;
+  EXPECT_GT(pages->bulk_rows_per_second, 0);
+  EXPECT_LE(pages->by_label.median, pages->by_label.p99);
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   expect_error(measure(folder_.path(), 0, milliseconds{80}), ErrorCode::invalid_input, "0 clients");
   expect_error(measure(folder_.file("none"), 1, milliseconds{80}), ErrorCode::unavailable,

@@ -59,6 +59,9 @@ class Disk {
   }
   static constexpr int kForEver = 1 << 30;
 
+  // Whether there have been too few operations for all the failures.
+  bool has_failures_left() const { return times_ > 0; }
+
   // `what` was promised of record `number`.
   void acknowledge(int number, std::string what = "stored") {
     record({Event::Kind::acknowledgement, std::move(what), number});

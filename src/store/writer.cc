@@ -68,6 +68,10 @@ Result<std::unique_ptr<Writer>> Writer::start(std::shared_ptr<Connection> connec
       new Writer(std::move(connection), options, checkpoint_frames, retention_interval));
   const Result<void> prepared = writer->prepare_statements();
   if (!prepared) return prepared.error();
+  if (options.max_age) {
+    const Result<void> begun = writer->begin_retention_time();
+    if (!begun) return begun.error();
+  }
   writer->thread_ = std::thread([self = writer.get()] { self->run(); });
   return writer;
 }
@@ -491,7 +495,7 @@ Result<Erased> Writer::erase(const Choice& choice, const std::string& reason) {
       erased.log_is_empty = empty_log();
       return {};
     });
-    if (!done) return done.error();
+    if (!done) break;  // they are erased all the same
   } while (!erased.log_is_empty && Steady::now() < patience);
   return erased;
 }
@@ -563,6 +567,30 @@ void Writer::retain() {
   checkpoint_when_due();
 }
 
+// Of records whose ids say nothing of their time there is none to be had cheaply.
+Result<void> Writer::begin_retention_time() {
+  Result<Statement> newest = Statement::prepare(
+      *connection_,
+      "SELECT time FROM record INDEXED BY record_page WHERE NOT astray ORDER BY id DESC LIMIT 1");
+  if (!newest) return std::move(newest).error();
+  const int status = newest->step();
+  if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
+  retention_time_ = options_.clock();
+  if (status == SQLITE_ROW) {
+    retention_time_ = std::min(retention_time_, Timestamp(std::chrono::microseconds(newest->integer(0))));
+  }
+  retention_time_asked_ = Steady::now();
+  return {};
+}
+
+Timestamp Writer::retention_now() {
+  const Steady::time_point now = Steady::now();
+  const auto passed =
+      std::chrono::duration_cast<std::chrono::microseconds>(now - std::exchange(retention_time_asked_, now));
+  retention_time_ = std::min(options_.clock(), retention_time_ + options_.retention_pace * passed);
+  return retention_time_;
+}
+
 // Removes one step's worth of what is too old or too much, and returns how many records that were.
 Result<std::int64_t> Writer::remove_expired() {
   bool too_large = false;
@@ -573,7 +601,7 @@ Result<std::int64_t> Writer::remove_expired() {
     too_large = static_cast<std::uint64_t>((pages->all - pages->free) * pages->size) > *options_.max_bytes;
   }
   std::optional<Timestamp> until;
-  if (options_.max_age) until = options_.clock() - *options_.max_age;
+  if (options_.max_age) until = retention_now() - *options_.max_age;
   if (!until && !too_large) return std::int64_t{0};
   Remover::Step step;
   Steady::duration spent{};  // without the commit, whose fsync takes what it takes

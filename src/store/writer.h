@@ -86,6 +86,7 @@ class Writer {
 
   // The rest runs on the writer's thread (the first one, before there is one).
   Result<void> prepare_statements();
+  Result<void> begin_retention_time();
   void run();
   bool wait_for_work(std::deque<Pending>& batch, std::deque<Task>& tasks);
   void do_task(Task& task);
@@ -109,6 +110,8 @@ class Writer {
   void retain_when_due();
   void retain();
   Result<std::int64_t> remove_expired();
+  // The time for retention, see StoreOptions::retention_pace.
+  Timestamp retention_now();
   Result<void> shrink();
 
   struct Pages {
@@ -154,6 +157,8 @@ class Writer {
   bool log_holds_erased_ = false;  // what was erased can still be read from the log
   Steady::time_point checkpoint_tried_{};
   Steady::time_point next_retention_{};
+  Timestamp retention_time_{};  // when it was last asked for, which was:
+  Steady::time_point retention_time_asked_{};
   bool shrinking_ = false;       // there are free pages to give back
   bool retention_lags_ = false;  // there is more to remove than the last step removed
   int rows_at_once_ = 128;       // of a step of retention; as many as take about kRetentionStep
