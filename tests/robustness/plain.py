@@ -2,7 +2,6 @@
 
 Every function takes a numpy.random.Generator, and the same one gives the same pictures, as the bytes of PNG files.
 """
-import glob
 import io
 
 import numpy
@@ -40,7 +39,8 @@ LIT = ["abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "abcd
 
 def fonts():
     """The fonts of Debian's fonts-dejavu-core: the same on every machine."""
-    return sorted(glob.glob("/usr/share/fonts/truetype/dejavu/*.ttf"))
+    return [f"/usr/share/fonts/truetype/dejavu/DejaVu{family}{weight}.ttf"
+            for family in ("Sans", "SansMono", "Serif") for weight in ("", "-Bold")]
 
 
 def finished(ink, random):
