@@ -162,20 +162,6 @@ class CheckpointMaker {
   std::chrono::steady_clock::time_point last_;
 };
 
-// Errors: invalid_input (parameters that do not fit the architecture).
-Result<nn::Network> make_network(const nn::Architecture& architecture,
-                                 const std::vector<std::vector<float>>& parameters) {
-  Result<std::vector<nn::Shape>> shapes = nn::parameter_shapes(architecture);
-  if (!shapes) return std::move(shapes).error();
-  nn::Network network{architecture, {}};
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    // What is too much has no shape, and is for validate() to name.
-    network.parameters.push_back({i < shapes->size() ? (*shapes)[i] : nn::Shape{}, parameters[i]});
-  }
-  if (auto ok = nn::validate(network); !ok) return std::move(ok).error();
-  return network;
-}
-
 // Trains the networks of a recipe one after the other: its teachers, then its own.
 class Training {
  public:
@@ -247,7 +233,7 @@ class Training {
     }
     for (const auto& parameters : checkpoint->teachers) {
       const NetworkPlan& plan = plans_[networks_.size()];
-      Result<nn::Network> teacher = make_network(plan.architecture, parameters);
+      Result<nn::Network> teacher = nn::make_network(plan.architecture, parameters);
       if (!teacher) return std::move(teacher).error();
       networks_.push_back(*std::move(teacher));
       steps_before_ += plan.schedule.steps;
