@@ -4,11 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "base/format.h"
+#include "base/huge_pages.h"
 
 namespace espy {
 namespace {
@@ -50,6 +52,11 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t max
     return system_error(errno == ENOENT ? ErrorCode::not_found : ErrorCode::unavailable, "read", path, errno);
   }
   std::string bytes;
+  struct stat status;
+  if (::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode)) {
+    bytes.reserve(std::min(static_cast<std::size_t>(status.st_size), max_bytes));
+    prefer_huge_pages(bytes.data(), bytes.capacity());
+  }
   std::array<char, 1 << 16> part;
   while (true) {
     const ssize_t count = ::read(file.get(), part.data(), part.size());

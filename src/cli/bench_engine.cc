@@ -101,11 +101,13 @@ class EngineBench {
           std::filesystem::temp_directory_path() / format("espy-bench-{}-{}.onnx", ::getpid(), recipe->name);
       if (auto saved = model->save(file); !saved) return saved;
       const auto began = SteadyClock::now();
-      const auto loaded = model::Model::load(file);
+      Result<model::Model> loaded = model::Model::load(file);
       std::error_code ignored;
       std::filesystem::remove(file, ignored);
-      if (!loaded) return loaded.error();
-      const auto predictor = nn::Predictor::create(loaded->network());
+      if (!loaded) return std::move(loaded).error();
+      const auto shared = std::make_shared<const model::Model>(*std::move(loaded));
+      const auto predictor =
+          nn::Predictor::create(std::shared_ptr<const nn::Network>(shared, &shared->network()));
       if (!predictor) return predictor.error();
       const std::vector<float> input(nn::element_count(recipe->architecture.input), 0.5F);
       (void)(*predictor)->logits(input, 1);
@@ -208,12 +210,13 @@ class EngineBench {
 
   Result<void> inference() {
     for (const model::Recipe* recipe : recipes_) {
-      const auto network = nn::initialize(recipe->architecture, recipe->initializer, 1);
-      if (!network) return network.error();
+      const auto initial = nn::initialize(recipe->architecture, recipe->initializer, 1);
+      if (!initial) return initial.error();
+      const auto network = std::make_shared<const nn::Network>(*nn::for_inference(*initial));
       for (const nn::Precision precision : precisions_) {
         for (const int batch : {1, 64}) {
           for (const int threads : thread_counts_) {
-            const auto rate = predictions_a_second(*network, precision, batch, threads);
+            const auto rate = predictions_a_second(network, precision, batch, threads);
             if (!rate) return rate.error();
             const std::string name = format("predict {} {}, batch of {}, {}", recipe->name,
                                             nn::to_string(precision), batch, threads_text(threads));
@@ -228,8 +231,8 @@ class EngineBench {
   }
 
   // Each thread has its own predictor and its own batches, as the server's event loops have.
-  Result<double> predictions_a_second(const nn::Network& network, nn::Precision precision, int batch,
-                                      int threads) const {
+  Result<double> predictions_a_second(const std::shared_ptr<const nn::Network>& network,
+                                      nn::Precision precision, int batch, int threads) const {
     std::vector<std::unique_ptr<nn::Predictor>> predictors;
     for (int i = 0; i < threads; ++i) {
       auto predictor = nn::Predictor::create(network, precision);
@@ -237,7 +240,7 @@ class EngineBench {
       predictors.push_back(*std::move(predictor));
     }
     const std::vector<float> inputs(
-        nn::element_count(network.architecture.input) * static_cast<std::size_t>(batch), 0.5F);
+        nn::element_count(network->architecture.input) * static_cast<std::size_t>(batch), 0.5F);
     std::barrier meeting(threads);
     std::vector<double> rates(predictors.size());
     const auto work = [&](std::size_t thread) {

@@ -34,12 +34,14 @@ struct Augmentation {
   // The probability that a box somewhere, of 4 to 8 pixels a side, becomes 0 (Zhong et al. 2017, "Random
   // erasing data augmentation", whose boxes have 2 to 40 % of the picture and a random fill).
   float erasing = 0;
+  // The probability that a digit's lines are redrawn with a pen of one width (redraw.h), before all else.
+  float redrawing = 0;
 };
 
-// Fills `values` with the input's, in [0, 1], changed as `augmentation` says: first what moves pixels, then
-// thickness, blur and erasing. What it draws depends on the seed, the sample and the epoch alone, so it does
-// not matter which thread computes it. Pixels from outside are 0; between pixels it interpolates bilinearly.
-// Shapes: 28x28 -> 784.
+// Fills `values` with the input's, in [0, 1], changed as `augmentation` says: first redrawing, then what
+// moves pixels, then thickness, blur and erasing. What it draws depends on the seed, the sample and the epoch
+// alone, so it does not matter which thread computes it. Pixels from outside are 0; between pixels it
+// interpolates bilinearly. Shapes: 28x28 -> 784.
 void augment(const image::Input& input, const Augmentation& augmentation, std::uint64_t seed,
              std::uint64_t sample, std::uint64_t epoch, std::span<float> values);
 

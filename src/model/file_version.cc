@@ -1,93 +1,14 @@
 #include "model/file_version.h"
 
 #include <algorithm>
-#include <cstdint>
-#include <optional>
 
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "model/onnx_fields.h"
 
 namespace espy::model {
 namespace {
-
-using Bytes = std::span<const std::byte>;
-
-// Field numbers of onnx.proto.
-constexpr std::uint64_t kModelIrVersion = 1;
-constexpr std::uint64_t kModelProducerName = 2;
-constexpr std::uint64_t kModelGraph = 7;
-constexpr std::uint64_t kModelMetadataProps = 14;
-constexpr std::uint64_t kGraphInitializer = 5;
-constexpr std::uint64_t kTensorRawData = 9;
-constexpr std::uint64_t kEntryKey = 1;
-constexpr std::uint64_t kEntryValue = 2;
-
-struct Field {
-  std::uint64_t number;
-  Bytes content;  // of wire type 2; empty for a number
-};
-
-// Walks over the fields of one message.
-class Fields {
- public:
-  explicit Fields(Bytes message) : rest_(message) {}
-
-  // Returns nothing at the end, and where the message is broken.
-  std::optional<Field> next() {
-    if (rest_.empty() || broken_) return std::nullopt;
-    const std::uint64_t key = varint();
-    Field field{key >> 3, {}};
-    switch (key & 7) {
-      case 0:
-        varint();
-        break;
-      case 1:
-        take(8);
-        break;
-      case 2:
-        field.content = take(varint());
-        break;
-      case 5:
-        take(4);
-        break;
-      default:
-        broken_ = true;
-    }
-    if (field.number == 0) broken_ = true;
-    if (broken_) return std::nullopt;
-    return field;
-  }
-
-  bool broken() const { return broken_; }
-
- private:
-  std::uint64_t varint() {
-    std::uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      const Bytes byte = take(1);
-      if (broken_) return 0;
-      const auto bits = std::to_integer<std::uint64_t>(byte[0]);
-      value |= (bits & 0x7f) << shift;
-      if (bits < 0x80) return value;
-    }
-    broken_ = true;
-    return 0;
-  }
-
-  Bytes take(std::uint64_t count) {
-    if (broken_ || count > rest_.size()) {
-      broken_ = true;
-      return {};
-    }
-    const Bytes taken = rest_.first(static_cast<std::size_t>(count));
-    rest_ = rest_.subspan(taken.size());
-    return taken;
-  }
-
-  Bytes rest_;
-  bool broken_ = false;
-};
 
 bool equal(Bytes bytes, std::string_view text) {
   return std::ranges::equal(bytes, std::as_bytes(std::span(text)));
@@ -152,9 +73,9 @@ Outline outline_of(Bytes file) {
 
 // `version` lies in `file`.
 std::string content_hash(Bytes file, Bytes version) {
-  std::string zeroed(reinterpret_cast<const char*>(file.data()), file.size());
-  std::fill_n(zeroed.begin() + (version.data() - file.data()), version.size(), '0');
-  return to_hex(sha256(as_bytes(zeroed)));
+  const auto place = static_cast<std::size_t>(version.data() - file.data());
+  const std::string zeros(version.size(), '0');
+  return to_hex(sha256({file.first(place), as_bytes(zeros), file.subspan(place + version.size())}));
 }
 
 }  // namespace

@@ -3,11 +3,6 @@
 // A file is checked in two steps. This one looks at the outermost structure of the ONNX file and at its
 // version, without taking memory, so that a file that was cut off or changed never reaches the parser. The
 // other (onnx_graph.h) gives the content a meaning.
-//
-// Of the protobuf wire format (protobuf.dev, "Encoding") it needs only that a message is a row of fields:
-//   message: field*
-//   field:   key varint | key byte[8] | key length byte[length] | key byte[4]     (wire types 0, 1, 2, 5)
-//   key:     varint, field number << 3 | wire type
 #pragma once
 
 #include <cstddef>

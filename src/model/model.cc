@@ -1,7 +1,10 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <set>
 #include <utility>
 #include <variant>
@@ -21,6 +24,16 @@ std::string to_string(const nn::Shape& shape) {
   std::string text;
   for (const int size : shape) text += format("{}{}", text.empty() ? "" : ", ", size);
   return format("[{}]", text);
+}
+
+// Looks at every value instead of leaving at the first bad one, so that it is done many at a time.
+bool all_finite(std::span<const float> values) {
+  constexpr std::uint32_t kInfinity = std::bit_cast<std::uint32_t>(std::numeric_limits<float>::infinity());
+  std::uint32_t greatest = 0;
+  for (const float value : values) {
+    greatest = std::max(greatest, std::bit_cast<std::uint32_t>(std::fabs(value)));
+  }
+  return greatest < kInfinity;
 }
 
 Result<void> check_network(const nn::Network& network, std::size_t classes) {
@@ -48,7 +61,7 @@ Result<void> check_network(const nn::Network& network, std::size_t classes) {
       return invalid(format("model's tensor {} is {}, its layer needs {}", i, to_string(tensor.shape),
                             to_string((*shapes)[i])));
     }
-    if (!std::ranges::all_of(tensor.values, [](float value) { return std::isfinite(value); })) {
+    if (!all_finite(tensor.values)) {
       return invalid(format("model's tensor {} has values that are not finite", i));
     }
     bytes += tensor.values.size() * sizeof(float);
@@ -127,20 +140,23 @@ Result<Model> Model::create(ModelContent content) {
   return Model(std::move(content), *std::move(version), std::move(file));
 }
 
-Result<Model> Model::parse(std::span<const std::byte> file) {
-  Result<std::string> version = verify_version(file);
+Result<Model> Model::from_file(std::string file) {
+  Result<std::string> version = verify_version(as_bytes(file));
   if (!version) return std::move(version).error();
-  Result<ModelContent> content = read_onnx(file);
+  Result<ModelContent> content = read_onnx(as_bytes(file));
   if (!content) return std::move(content).error();
   if (Result<void> checked = check(*content); !checked) return std::move(checked).error();
-  return Model(*std::move(content), *std::move(version),
-               std::string(reinterpret_cast<const char*>(file.data()), file.size()));
+  return Model(*std::move(content), *std::move(version), std::move(file));
+}
+
+Result<Model> Model::parse(std::span<const std::byte> file) {
+  return from_file(std::string(reinterpret_cast<const char*>(file.data()), file.size()));
 }
 
 Result<Model> Model::load(const std::filesystem::path& path) {
-  const Result<std::string> file = read_file(path, kMaxModelBytes);
-  if (!file) return file.error();
-  Result<Model> model = parse(as_bytes(*file));
+  Result<std::string> file = read_file(path, kMaxModelBytes);
+  if (!file) return std::move(file).error();
+  Result<Model> model = from_file(*std::move(file));
   if (!model) return Error{model.error().code, format("{}: {}", path.string(), model.error().message)};
   return model;
 }

@@ -80,6 +80,8 @@ class Model {
   const std::optional<Calibration>& calibration() const { return content_.calibration; }
 
  private:
+  static Result<Model> from_file(std::string file);
+
   Model(ModelContent content, std::string version, std::string file);
 
   ModelContent content_;

@@ -14,8 +14,10 @@
 #include <vector>
 
 #include "base/format.h"
+#include "base/huge_pages.h"
 #include "model/file_version.h"
 #include "model/float16.h"
+#include "model/onnx_fields.h"
 
 namespace espy::model {
 namespace {
@@ -348,7 +350,9 @@ Result<nn::Architecture> read_architecture(const onnx::GraphProto& graph, Parame
   return architecture;
 }
 
-Result<nn::Tensor> read_tensor(const onnx::TensorProto& message, ParameterType type, const nn::Shape& shape) {
+// values: the tensor's, little-endian.
+Result<nn::Tensor> read_tensor(const onnx::TensorProto& message, Bytes values, ParameterType type,
+                               const nn::Shape& shape) {
   std::size_t bytes = element_bytes(type);
   for (const int size : shape) {
     // Cannot overflow: it is at most 2^30 before and 2^61 after.
@@ -358,22 +362,28 @@ Result<nn::Tensor> read_tensor(const onnx::TensorProto& message, ParameterType t
   if (message.data_type() != element_type(type) || !std::ranges::equal(message.dims(), shape)) {
     return invalid(format("tensor {} has not the shape or the type that its layer needs", message.name()));
   }
-  if (message.raw_data().size() != bytes) {
-    return invalid(format("tensor {} has {} bytes, its layer needs {}", message.name(),
-                          message.raw_data().size(), bytes));
+  if (values.size() != bytes) {
+    return invalid(
+        format("tensor {} has {} bytes, its layer needs {}", message.name(), values.size(), bytes));
   }
-  nn::Tensor tensor{shape, std::vector<float>(bytes / element_bytes(type))};
+  nn::Tensor tensor{shape, {}};
+  const std::size_t count = bytes / element_bytes(type);
+  tensor.values.reserve(count);
+  prefer_huge_pages(tensor.values.data(), count * sizeof(float));
+  tensor.values.resize(count);
   if (type == ParameterType::f16) {
-    std::vector<std::uint16_t> values(tensor.values.size());
-    std::memcpy(values.data(), message.raw_data().data(), bytes);
-    std::ranges::transform(values, tensor.values.begin(), from_float16);
+    std::vector<std::uint16_t> halves(tensor.values.size());
+    std::memcpy(halves.data(), values.data(), bytes);
+    std::ranges::transform(halves, tensor.values.begin(), from_float16);
   } else {
-    std::memcpy(tensor.values.data(), message.raw_data().data(), bytes);
+    std::memcpy(tensor.values.data(), values.data(), bytes);
   }
   return tensor;
 }
 
-Result<nn::Network> read_network(const onnx::GraphProto& graph, ParameterType type) {
+// values: those of each tensor.
+Result<nn::Network> read_network(const onnx::GraphProto& graph, std::span<const Bytes> values,
+                                 ParameterType type) {
   Result<nn::Architecture> architecture = read_architecture(graph, type);
   if (!architecture) return std::move(architecture).error();
   const Result<std::vector<nn::Shape>> shapes = nn::parameter_shapes(*architecture);
@@ -384,8 +394,8 @@ Result<nn::Network> read_network(const onnx::GraphProto& graph, ParameterType ty
   }
   nn::Network network{*std::move(architecture), {}};
   for (int i = 0; i < graph.initializer_size(); ++i) {
-    Result<nn::Tensor> tensor =
-        read_tensor(graph.initializer(i), type, (*shapes)[static_cast<std::size_t>(i)]);
+    const auto at = static_cast<std::size_t>(i);
+    Result<nn::Tensor> tensor = read_tensor(graph.initializer(i), values[at], type, (*shapes)[at]);
     if (!tensor) return std::move(tensor).error();
     network.parameters.push_back(*std::move(tensor));
   }
@@ -451,15 +461,18 @@ std::string write_onnx(const ModelContent& content) {
 }
 
 Result<ModelContent> read_onnx(std::span<const std::byte> file) {
+  if (file.size() > kMaxModelBytes) return invalid("not an ONNX file");
+  const SplitFile split = split_tensors(file);
   onnx::ModelProto model;
-  if (file.size() > kMaxModelBytes || !model.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
+  if (!model.ParseFromString(split.structure) ||
+      split.tensors.size() != static_cast<std::size_t>(model.graph().initializer_size())) {
     return invalid("not an ONNX file");
   }
   if (model.opset_import_size() != 1 || model.opset_import(0).version() != kOpset) {
     return invalid(format("model file is not of ONNX opset {}", kOpset));
   }
   const ParameterType parameter_type = read_parameter_type(model.graph());
-  Result<nn::Network> network = read_network(model.graph(), parameter_type);
+  Result<nn::Network> network = read_network(model.graph(), split.tensors, parameter_type);
   if (!network) return std::move(network).error();
 
   const Result<std::string> preparation_name = metadata(model, kPreparationKey);

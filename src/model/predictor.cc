@@ -79,9 +79,10 @@ Prediction make_prediction(const Output& output, const image::Input& input, cons
 
 Predictor::Predictor(std::shared_ptr<const Model> model, nn::Precision precision) : model_(std::move(model)) {
   // Model has checked that its parameters fit its architecture, which is all else that can fail.
-  Result<std::unique_ptr<nn::Predictor>> network = nn::Predictor::create(model_->network(), precision);
-  assert(network);
-  network_ = *std::move(network);
+  Result<std::unique_ptr<nn::Predictor>> predictor =
+      nn::Predictor::create(std::shared_ptr<const nn::Network>(model_, &model_->network()), precision);
+  assert(predictor);
+  network_ = *std::move(predictor);
 }
 
 std::vector<Prediction> Predictor::predict(std::span<const image::Input> inputs) {

@@ -103,7 +103,7 @@ Seeds draw_seeds(nn::RandomSequence& random) {
 // Networks with batch norms were measured to be as accurate in half precision, others were not measured.
 nn::Precision choose_precision(const Recipe& recipe, const std::optional<nn::Precision>& wanted) {
   if (wanted) return *wanted;
-  const bool gains = nn::has_layer<nn::BatchNorm>(recipe.architecture) && nn::multiplies_bf16();
+  const bool gains = nn::has_layer<nn::Convolution>(recipe.architecture) && nn::multiplies_bf16();
   return gains ? nn::Precision::bf16 : nn::Precision::f32;
 }
 

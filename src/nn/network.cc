@@ -146,6 +146,12 @@ Result<Network> initialize(const Architecture& architecture, const Initializer& 
   return network;
 }
 
+bool is_for_inference(const Architecture& architecture) {
+  return std::ranges::none_of(architecture.layers, [](const Layer& layer) {
+    return std::holds_alternative<Dropout>(layer) || std::holds_alternative<BatchNorm>(layer);
+  });
+}
+
 Result<Network> for_inference(const Network& network) {
   if (auto ok = validate(network); !ok) return std::move(ok).error();
   Network result{{network.architecture.input, {}}, {}};

@@ -51,6 +51,9 @@ using Initializer = std::variant<Zeros, TruncatedNormal, GlorotUniform, HeNormal
 Result<Network> initialize(const Architecture& architecture, const Initializer& initializer,
                            std::uint64_t seed);
 
+// Returns whether for_inference() would leave such a network as it is.
+bool is_for_inference(const Architecture& architecture);
+
 // Returns a network that answers in inference as this one does: each batch norm is folded into the weights
 // and a bias of the convolution before it, and dropout is left out. Errors: as validate.
 Result<Network> for_inference(const Network& network);

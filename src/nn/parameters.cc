@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "base/huge_pages.h"
 
 namespace espy::nn {
 namespace {
@@ -23,6 +24,16 @@ dnnl::reorder::primitive_desc reorder_between(const memory& from, const memory& 
 std::size_t count_of(const memory::dims& sizes) {
   return static_cast<std::size_t>(
       std::accumulate(sizes.begin(), sizes.end(), memory::dim{1}, std::multiplies<>()));
+}
+
+// Returns memory of that layout, to be filled: what pads a blocked layout is zero, as it must be.
+memory unfilled_memory(const memory::desc& layout) {
+  const bool padded =
+      layout.get_size() != count_of(layout.dims()) * memory::data_type_size(layout.data_type());
+  if (padded) return zeroed_memory(layout);
+  memory result(layout, cpu());
+  prefer_huge_pages(result.get_data_handle(), layout.get_size());
+  return result;
 }
 
 void copy(memory from, memory to) {
@@ -81,15 +92,25 @@ dnnl::primitive_attr portable_attributes() {
 Parameters::Parameters(const std::vector<Tensor>& values) {
   for (const Tensor& tensor : values) {
     shapes_.push_back(tensor.shape);
-    masters_.push_back(zeroed_memory(row_major({tensor.shape.begin(), tensor.shape.end()})));
+    masters_.push_back(unfilled_memory(row_major({tensor.shape.begin(), tensor.shape.end()})));
     std::copy(tensor.values.begin(), tensor.values.end(), floats(masters_.back()).begin());
   }
+}
+
+Parameters Parameters::borrowed(const std::vector<Tensor>& values) {
+  Parameters result;
+  for (const Tensor& tensor : values) {
+    result.shapes_.push_back(tensor.shape);
+    result.masters_.emplace_back(row_major({tensor.shape.begin(), tensor.shape.end()}), cpu(),
+                                 const_cast<float*>(tensor.values.data()));
+  }
+  return result;
 }
 
 void Parameters::lay_out(int index, const memory::desc& layout) {
   if (master(index).get_desc() == layout) return;
   assert(std::none_of(copies_.begin(), copies_.end(), [&](const Copy& copy) { return copy.index == index; }));
-  memory laid_out = zeroed_memory(layout);
+  memory laid_out = unfilled_memory(layout);
   copy(master(index), laid_out);
   masters_[at(index)] = laid_out;
 }
@@ -100,7 +121,7 @@ memory Parameters::in_layout(int index, const memory::desc& layout) {
   for (const Copy& copy : copies_) {
     if (copy.index == index && !copy.form && copy.memory.get_desc() == layout) return copy.memory;
   }
-  const memory to = zeroed_memory(layout);
+  const memory to = unfilled_memory(layout);
   const dnnl::reorder::primitive_desc description = reorder_between(from, to);
   const memory scratch(description.scratchpad_desc(), cpu());
   copies_.push_back(

@@ -26,7 +26,7 @@ Error to_error(const dnnl::error& error);
 dnnl::memory::desc row_major(const dnnl::memory::dims& sizes,
                              dnnl::memory::data_type type = dnnl::memory::data_type::f32);
 
-// Returns memory of that layout, all zero: what pads a blocked layout must be zero.
+// Returns memory of that layout, all zero.
 dnnl::memory zeroed_memory(const dnnl::memory::desc& layout);
 
 // Returns every float of the memory, those that pad its layout included.
@@ -44,8 +44,12 @@ dnnl::primitive_attr portable_attributes();
 // Threads: as a vector; refresh() of different copies may run at once.
 class Parameters {
  public:
-  // The masters begin row-major.
+  // The masters begin as copies of these, row-major.
   explicit Parameters(const std::vector<Tensor>& values);
+
+  // Returns parameters whose masters are the values themselves, for graphs that only read them. The values
+  // must outlive them.
+  static Parameters borrowed(const std::vector<Tensor>& values);
 
   int count() const { return static_cast<int>(masters_.size()); }
 
@@ -77,6 +81,8 @@ class Parameters {
     std::optional<Form> form;  // of a packed one
     std::function<void()> refresh;
   };
+
+  Parameters() = default;
 
   std::vector<Shape> shapes_;
   std::vector<dnnl::memory> masters_;

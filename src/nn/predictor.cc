@@ -28,11 +28,11 @@ std::size_t choose_size(int count) {
 class GraphPredictor final : public Predictor {
  public:
   // Errors: dnnl::error.
-  GraphPredictor(const Network& network, Precision precision)
-      : architecture_(network.architecture),
+  GraphPredictor(std::shared_ptr<const Network> network, Precision precision)
+      : network_(std::move(network)),
         precision_(precision),
-        sample_size_(element_count(architecture_.input)),
-        parameters_(network.parameters) {
+        sample_size_(element_count(network_->architecture.input)),
+        parameters_(Parameters::borrowed(network_->parameters)) {
     // What can fail fails here: the other sizes differ in nothing but their size.
     const ComputeMode mode;
     classes_ = graph(0).logits().size();
@@ -71,11 +71,12 @@ class GraphPredictor final : public Predictor {
  private:
   Graph& graph(std::size_t index) {
     std::optional<Graph>& slot = graphs_[index];
-    if (!slot) slot.emplace(architecture_, kSizes[index], Purpose::inference, precision_, parameters_);
+    if (!slot)
+      slot.emplace(network_->architecture, kSizes[index], Purpose::inference, precision_, parameters_);
     return *slot;
   }
 
-  const Architecture architecture_;
+  const std::shared_ptr<const Network> network_;
   const Precision precision_;
   const std::size_t sample_size_;
   std::size_t classes_ = 0;
@@ -88,12 +89,21 @@ class GraphPredictor final : public Predictor {
 
 }  // namespace
 
-Result<std::unique_ptr<Predictor>> Predictor::create(const Network& network, Precision precision) {
+Result<std::unique_ptr<Predictor>> Predictor::create(Network network, Precision precision) {
+  return create(std::make_shared<const Network>(std::move(network)), precision);
+}
+
+Result<std::unique_ptr<Predictor>> Predictor::create(std::shared_ptr<const Network> network,
+                                                     Precision precision) {
   if (auto ok = check_precision(precision); !ok) return std::move(ok).error();
-  Result<Network> folded = for_inference(network);
-  if (!folded) return std::move(folded).error();
+  if (!is_for_inference(network->architecture)) {
+    Result<Network> folded = for_inference(*network);
+    if (!folded) return std::move(folded).error();
+    return create(*std::move(folded), precision);
+  }
+  if (auto ok = validate(*network); !ok) return std::move(ok).error();
   try {
-    return std::unique_ptr<Predictor>(std::make_unique<GraphPredictor>(*folded, precision));
+    return std::unique_ptr<Predictor>(std::make_unique<GraphPredictor>(std::move(network), precision));
   } catch (const dnnl::error& error) {
     return to_error(error);
   }

@@ -17,8 +17,10 @@ class Predictor {
   // every layer but the first convolution and the last dense one.
   // Errors: invalid_input (parameters that do not fit the architecture, bf16 where the processor has none),
   // unavailable (no memory to be had), internal (the library that computes refused).
-  static Result<std::unique_ptr<Predictor>> create(const Network& network,
+  // Predictors of one network share its parameters, as far as they compute with them as they are.
+  static Result<std::unique_ptr<Predictor>> create(std::shared_ptr<const Network> network,
                                                    Precision precision = Precision::f32);
+  static Result<std::unique_ptr<Predictor>> create(Network network, Precision precision = Precision::f32);
 
   virtual ~Predictor() = default;
 
