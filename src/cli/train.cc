@@ -249,8 +249,9 @@ Action declare_train(Flags& flags) {
                     "one for each processor");
   flags.number<int>("--max-steps", "N", settings->max_steps, {0, 1'000'000'000},
                     "train each network for at most so many steps", "as the recipe says");
-  flags.choice("--precision", {"auto", "f32", "bf16"}, settings->precision,
-               "numbers to multiply in; auto: bf16 for networks with batch norms where the processor has it");
+  flags.choice(
+      "--precision", {"auto", "f32", "bf16"}, settings->precision,
+      "numbers to multiply in; auto: bf16 for networks with convolutions where the processor has it");
   flags.optional_text("--checkpoint", "FILE", settings->checkpoint,
                       "keep in this file what a training that ends early can go on from");
   flags.number<int>("--checkpoint-every", "SECONDS", settings->checkpoint_seconds, {0, 86'400},

@@ -41,7 +41,8 @@ struct TrainOptions {
   std::uint64_t seed = 1;
   int threads = 1;
   int max_steps = 0;  // at most so many for each network; 0 = as the recipe says
-  // Without a value the quickest of this machine; networks without batch norms always train in f32.
+  // Without a value the quickest of this machine; that is bf16 for networks with convolutions
+  // where the processor has it, f32 for others.
   std::optional<nn::Precision> precision = std::nullopt;
   // Called after every step on the calling thread; returning false stops the training.
   std::function<bool(const Progress&)> on_progress = nullptr;

@@ -61,6 +61,7 @@ memory::desc row_major(const memory::dims& sizes, memory::data_type type) {
 
 memory zeroed_memory(const memory::desc& layout) {
   memory result(layout, cpu());
+  prefer_huge_pages(result.get_data_handle(), layout.get_size());
   std::memset(result.get_data_handle(), 0, layout.get_size());
   return result;
 }
