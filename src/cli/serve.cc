@@ -15,6 +15,7 @@
 
 #include "base/format.h"
 #include "base/log.h"
+#include "base/time_slice.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
 #include "cli/help.h"
@@ -132,6 +133,7 @@ std::string ready_line(const service::Registry& registry, const std::string& hos
 
 ExitStatus serve(Settings settings) {
   const StopSignals signals;
+  prefer_short_time_slices();
   const bool json_log = settings.log_format == "json";
   log::configure(to_level(settings.log_level), json_log ? log::Style::json : log::Style::text);
 
