@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,26 +10,12 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/descriptor.h"
 #include "base/format.h"
 #include "base/huge_pages.h"
 
 namespace espy {
 namespace {
-
-// Owns one file descriptor.
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (value_ > STDERR_FILENO) ::close(value_);
-  }
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
 
 Error system_error(ErrorCode code, const char* what, const std::filesystem::path& path, int reason) {
   return {code, format("cannot {} {}: {}", what, path.string(), std::strerror(reason))};
@@ -44,10 +31,35 @@ Result<void> write_all(int file, std::span<const std::byte> bytes, const std::fi
   return {};
 }
 
+// Opens the file for writing, which is locked against other writers and empty. `path` is what is told in an
+// error.
+Result<Descriptor> open_part(const std::string& part, const std::filesystem::path& path) {
+  while (true) {
+    Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+    if (file.get() < 0) return system_error(ErrorCode::unavailable, "write", path, errno);
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return system_error(ErrorCode::unavailable, "write", path, errno);
+      return Error{ErrorCode::unavailable,
+                   format("cannot write {}: it is being written already, to {}", path.string(), part)};
+    }
+    // Between the two calls another writer may have finished, and what is open here is its result.
+    struct stat opened {};
+    struct stat named {};
+    if (::fstat(file.get(), &opened) != 0) {
+      return system_error(ErrorCode::unavailable, "write", path, errno);
+    }
+    if (::stat(part.c_str(), &named) != 0 || named.st_ino != opened.st_ino) continue;
+    if (::ftruncate(file.get(), 0) != 0) {
+      return system_error(ErrorCode::unavailable, "write", path, errno);
+    }
+    return file;
+  }
+}
+
 }  // namespace
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
-  const Descriptor file(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) {
     return system_error(errno == ENOENT ? ErrorCode::not_found : ErrorCode::unavailable, "read", path, errno);
   }
@@ -75,24 +87,15 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t max
 
 Result<void> write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  std::string temporary = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
-  Result<void> written;
-  {
-    const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
-    if (file.get() < 0) return system_error(ErrorCode::unavailable, "write", path, errno);
-    written = write_all(file.get(), bytes, path);
-    // mkostemp makes the file private; a saved model is as readable as any other new file.
-    if (written && ::fchmod(file.get(), 0644) != 0) {
-      written = system_error(ErrorCode::unavailable, "write", path, errno);
-    }
-    if (written && ::fsync(file.get()) != 0)
-      written = system_error(ErrorCode::unavailable, "write", path, errno);
-  }
-  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) {
+  const std::string part = (folder / ("." + path.filename().string() + ".part")).string();
+  const Result<Descriptor> file = open_part(part, path);
+  if (!file) return file.error();
+  Result<void> written = write_all(file->get(), bytes, path);
+  if (written && (::fsync(file->get()) != 0 || ::rename(part.c_str(), path.c_str()) != 0)) {
     written = system_error(ErrorCode::unavailable, "write", path, errno);
   }
   if (!written) {
-    ::unlink(temporary.c_str());
+    ::unlink(part.c_str());
     return written;
   }
   const Descriptor parent(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

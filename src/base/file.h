@@ -15,8 +15,10 @@ namespace espy {
 // unavailable (any other reason that the system gives).
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes);
 
-// Writes a temporary file beside path, fsyncs it, renames it over path and fsyncs the folder.
-// Errors: unavailable, with the system's reason; path then still holds what it held.
+// Writes ".NAME.part" beside path, fsyncs it, renames it over path and fsyncs the folder. All that a death in
+// the middle can leave is that one file, and the next write replaces it. Errors: unavailable, with the
+// system's reason, also while another process or thread writes the same path; path then still holds what it
+// held.
 Result<void> write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 // The bytes of a text, for the functions that take bytes.

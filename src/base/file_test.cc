@@ -1,7 +1,13 @@
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "base/format.h"
 
@@ -42,6 +48,41 @@ TEST_F(FileTest, AFailedWriteKeepsTheOldFile) {
   EXPECT_EQ(written.error().code, ErrorCode::unavailable);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
   EXPECT_EQ(write_file(folder_ / "none" / "a", as_bytes("x")).error().code, ErrorCode::unavailable);
+}
+
+TEST_F(FileTest, ADeathInTheMiddleKeepsTheOldFileAndLeavesWhatTheNextWriteReplaces) {
+  ASSERT_TRUE(write_file(folder_ / "a", as_bytes("old")));
+  for (int death = 0; death < 3; ++death) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const rlimit no_core{0, 0};
+      const rlimit limit{1000, 1000};  // the write that passes it is the process's last
+      ::setrlimit(RLIMIT_CORE, &no_core);
+      ::setrlimit(RLIMIT_FSIZE, &limit);
+      ::signal(SIGXFSZ, SIG_DFL);
+      static_cast<void>(write_file(folder_ / "a", as_bytes(std::string(5000, 'n'))));
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+  }
+  EXPECT_EQ(*read_file(folder_ / "a", 100), "old");
+  EXPECT_EQ(std::filesystem::file_size(folder_ / ".a.part"), 1000);
+  ASSERT_TRUE(write_file(folder_ / "a", as_bytes("new")));
+  EXPECT_EQ(*read_file(folder_ / "a", 100), "new");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(FileTest, TwoWritersOfOneFileDoNotMix) {
+  const int other = ::open((folder_ / ".a.part").c_str(), O_WRONLY | O_CREAT, 0644);
+  ASSERT_EQ(::flock(other, LOCK_EX), 0);
+  const Result<void> written = write_file(folder_ / "a", as_bytes("x"));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, ErrorCode::unavailable);
+  EXPECT_NE(written.error().message.find("being written already"), std::string::npos);
+  ::close(other);
+  EXPECT_TRUE(write_file(folder_ / "a", as_bytes("x")));
 }
 
 }  // namespace

@@ -83,6 +83,11 @@ JsonWriter& JsonWriter::null() {
   return *this;
 }
 
+JsonWriter& JsonWriter::field_or_null(std::string_view name, std::string_view text) {
+  key(name);
+  return text.empty() ? null() : value(text);
+}
+
 void append_record(JsonWriter& json, const store::Record& record, std::string_view upload_url, Shown shown,
                    std::span<const std::string> set) {
   json.begin_object()
@@ -95,18 +100,8 @@ void append_record(JsonWriter& json, const store::Record& record, std::string_vi
       .field("class", record.class_name)
       .field("confidence", record.confidence)
       .field("verdict", to_string(record.verdict));
-  json.key("reason");
-  if (record.reason == Reason::none) {
-    json.null();
-  } else {
-    json.value(to_string(record.reason));
-  }
-  json.key("subject");
-  if (record.subject.empty()) {
-    json.null();
-  } else {
-    json.value(record.subject);
-  }
+  json.field_or_null("reason", record.reason == Reason::none ? "" : to_string(record.reason))
+      .field_or_null("subject", record.subject);
   json.key("correction");
   if (record.correction) {
     const store::Correction& correction = *record.correction;
@@ -121,21 +116,14 @@ void append_record(JsonWriter& json, const store::Record& record, std::string_vi
   } else {
     json.null();
   }
-  json.key("alternative");
-  if (record.alternative.empty()) {
-    json.null();
-  } else {
-    json.value(record.alternative);
-  }
-  json.field("latency_us", static_cast<std::int64_t>(record.latency.count()));
-  json.key("upload").begin_object();
-  json.field("sha256", to_hex(record.upload_digest)).field("bytes", record.upload_bytes).key("url");
-  if (upload_url.empty()) {
-    json.null();
-  } else {
-    json.value(upload_url);
-  }
-  json.end_object();
+  json.field_or_null("alternative", record.alternative)
+      .field("latency_us", static_cast<std::int64_t>(record.latency.count()));
+  json.key("upload")
+      .begin_object()
+      .field("sha256", to_hex(record.upload_digest))
+      .field("bytes", record.upload_bytes)
+      .field_or_null("url", upload_url)
+      .end_object();
   if (!set.empty()) {
     json.key("set").begin_array();
     for (const std::string& name : set) json.value(name);

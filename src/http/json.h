@@ -34,6 +34,8 @@ class JsonWriter {
   JsonWriter& field(std::string_view name, const T& content) {
     return key(name).value(content);
   }
+  // A text that says nothing when it is empty: null then.
+  JsonWriter& field_or_null(std::string_view name, std::string_view text);
 
   std::string text() && { return std::move(text_); }
 

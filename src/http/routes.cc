@@ -414,13 +414,8 @@ void Routes::list_records(Call& call) const {
     const store::Record& record = listing->page.records[i];
     append_record(json, record, upload_url(record.id, listing->upload_media_types[i]), Shown::as_history);
   }
-  json.end_array().key("next");
-  if (listing->page.next) {
-    json.value(to_string(*listing->page.next));
-  } else {
-    json.null();
-  }
-  json.end_object();
+  const std::optional<Uuid>& next = listing->page.next;
+  json.end_array().field_or_null("next", next ? to_string(*next) : "").end_object();
   call.respond(json_response(std::move(json)));
 }
 

@@ -26,31 +26,25 @@ std::string holder(int descriptor) {
 
 Result<LockFile> LockFile::take(const std::string& store_path) {
   const std::string path = store_path + "-lock";
-  LockFile lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (lock.descriptor_ < 0) {
+  Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (file.get() < 0) {
     return Error{ErrorCode::unavailable, format("store {} cannot be written: cannot open {}: {}", store_path,
                                                 path, std::strerror(errno))};
   }
-  if (::flock(lock.descriptor_, LOCK_EX | LOCK_NB) != 0) {
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) {
       return Error{ErrorCode::unavailable, format("store {} cannot be written: cannot lock {}: {}",
                                                   store_path, path, std::strerror(errno))};
     }
     return Error{ErrorCode::unavailable, format("another espy (process {}) writes to store {}; it holds {}",
-                                                holder(lock.descriptor_), store_path, path)};
+                                                holder(file.get()), store_path, path)};
   }
   // For the message above only; the lock holds without it.
   const std::string self = format("{}", ::getpid());
-  if (::ftruncate(lock.descriptor_, 0) == 0) {
-    [[maybe_unused]] const ssize_t written = ::pwrite(lock.descriptor_, self.data(), self.size(), 0);
+  if (::ftruncate(file.get(), 0) == 0) {
+    [[maybe_unused]] const ssize_t written = ::pwrite(file.get(), self.data(), self.size(), 0);
   }
-  return lock;
-}
-
-LockFile::LockFile(LockFile&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-
-LockFile::~LockFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  return LockFile(std::move(file));
 }
 
 }  // namespace espy::store

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
+#include "base/descriptor.h"
 #include "base/result.h"
 
 namespace espy::store {
@@ -15,14 +17,10 @@ class LockFile {
   // Errors: unavailable (another opener holds it, named by its process id; or the file cannot be made).
   static Result<LockFile> take(const std::string& store_path);
 
-  LockFile(LockFile&& other) noexcept;
-  LockFile& operator=(LockFile&&) = delete;
-  ~LockFile();
-
  private:
-  explicit LockFile(int descriptor) : descriptor_(descriptor) {}
+  explicit LockFile(Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
 
-  int descriptor_;
+  Descriptor descriptor_;
 };
 
 }  // namespace espy::store

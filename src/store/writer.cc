@@ -29,20 +29,6 @@ constexpr int kTruncateCheckpoints = 2;
 constexpr int kTruncatePatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 
-// A step of retention stands in the way of the commits behind it, so what it does before its own commit is
-// short, and under load the steps have a fifth of the time at most. Whether there is anything to do is looked
-// at once a second.
-constexpr std::chrono::milliseconds kRetentionStep{2};
-constexpr int kRetentionShare = 5;
-constexpr int kFewestRowsAtOnce = 128;
-constexpr int kMostRowsAtOnce = 1024;
-
-// Free pages are given back to the disk when they are more than a tenth of all and more than 8 MiB; fewer are
-// used again soon.
-constexpr std::int64_t kFreePages = 1024;
-constexpr int kFreePart = 10;
-constexpr int kPagesAtOnce = 64;
-
 constexpr int kErasedAtOnce = 256;
 constexpr std::chrono::seconds kPatienceForEmptyLog{5};
 
@@ -69,7 +55,7 @@ Result<std::unique_ptr<Writer>> Writer::start(std::shared_ptr<Connection> connec
   const Result<void> prepared = writer->prepare_statements();
   if (!prepared) return prepared.error();
   if (options.max_age) {
-    const Result<void> begun = writer->begin_retention_time();
+    const Result<void> begun = writer->retention_.begin_time(*writer->connection_);
     if (!begun) return begun.error();
   }
   writer->thread_ = std::thread([self = writer.get()] { self->run(); });
@@ -81,8 +67,8 @@ Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& optio
     : options_(options),
       path_(connection->path()),
       checkpoint_frames_(checkpoint_frames),
-      retention_interval_(retention_interval),
-      connection_(std::move(connection)) {}
+      connection_(std::move(connection)),
+      retention_(options_, retention_interval) {}
 
 void Writer::finish() {
   {
@@ -103,9 +89,6 @@ Result<void> Writer::prepare_statements() {
               kRecordColumns, kUploadColumns)},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
-      {&count_pages_,
-       "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count,"
-       " pragma_page_size"},
       {&find_correction_, "SELECT 1 FROM correction WHERE record_id = ?1 AND correction_id = ?2"},
       {&insert_correction_,
        format("INSERT INTO correction ({}, correction_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -218,14 +201,15 @@ bool Writer::wait_for_work(std::deque<Pending>& batch, std::deque<Task>& tasks) 
     const bool checkpoints = log_frames_ > checkpointed_at_ || log_holds_erased_;
     if (checkpoints) wake = std::max(idle_since, checkpoint_tried_) + kIdleBeforeCheckpoint;
     // Nobody waits, so there is no share to keep to.
-    if (retains() && !broken_) wake = retention_lags_ ? idle_since : std::min(wake, next_retention_);
+    const bool retains = retention_.is_on() && !broken_;
+    if (retains) wake = std::min(wake, retention_.next_when_idle());
     if (wake == Steady::time_point::max()) {
       wake_.wait(lock, has_work);
       break;
     }
     if (wake_.wait_until(lock, wake, has_work)) break;
     lock.unlock();
-    if (retains() && !broken_ && (retention_lags_ || Steady::now() >= next_retention_)) retain();
+    if (retains && Steady::now() >= retention_.next_when_idle()) retain();
     if (checkpoints && Steady::now() >= std::max(idle_since, checkpoint_tried_) + kIdleBeforeCheckpoint) {
       checkpoint(log_holds_erased_ ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
     }
@@ -390,7 +374,7 @@ void Writer::tell_operator(const Result<void>& outcome) {
 // has been opened anew, which moves the whole log into the database, and holds what was acknowledged before.
 Result<void> Writer::recover() {
   for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_, &find_correction_,
-                               &insert_correction_, &insert_erasure_, &count_pages_}) {
+                               &insert_correction_, &insert_erasure_}) {
     *statement = Statement();
   }
   remover_.reset();
@@ -538,106 +522,21 @@ bool Writer::empty_log() {
 }
 
 void Writer::retain_when_due() {
-  if (retains() && !broken_ && Steady::now() >= next_retention_) retain();
+  if (retention_.is_on() && !broken_ && Steady::now() >= retention_.next_under_load()) retain();
 }
 
-// One step, and when the next one is due.
 void Writer::retain() {
-  const Steady::time_point begin = Steady::now();
-  const Result<std::int64_t> removed = remove_expired();
-  if (removed && *removed == 0) {
-    if (auto shrunk = shrink(); !shrunk) log::error(shrunk.error().message);
-  }
-  const Steady::duration spent = Steady::now() - begin;
-  retention_lags_ = removed && (*removed > 0 || shrinking_);
-  if (!removed) {
-    log::error(removed.error().message);
-    next_retention_ = Steady::now() + retention_interval_;
-    return;
-  }
-  if (!retention_lags_) {
-    next_retention_ = Steady::now() + retention_interval_;
-    return;
-  }
+  const Result<Retention::Step> step =
+      retention_.step(*connection_, *remover_, [this](const auto& steps) { return in_transaction(steps); });
+  if (!step) return log::error(step.error().message);
+  if (!step->did_something) return;
+  // It may have been the proof of what recover() finds; that it has expired is no loss.
+  if (step->records > 0) last_stored_.reset();
   {
     const std::lock_guard counting(mutex_);
-    counted_.retentions.add(spent);
+    counted_.retentions.add(step->spent);
   }
-  next_retention_ = Steady::now() + (kRetentionShare - 1) * spent;
   checkpoint_when_due();
-}
-
-// Of records whose ids say nothing of their time there is none to be had cheaply.
-Result<void> Writer::begin_retention_time() {
-  Result<Statement> newest = Statement::prepare(
-      *connection_,
-      "SELECT time FROM record INDEXED BY record_page WHERE NOT astray ORDER BY id DESC LIMIT 1");
-  if (!newest) return std::move(newest).error();
-  const int status = newest->step();
-  if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
-  retention_time_ = options_.clock();
-  if (status == SQLITE_ROW) {
-    retention_time_ = std::min(retention_time_, Timestamp(std::chrono::microseconds(newest->integer(0))));
-  }
-  retention_time_asked_ = Steady::now();
-  return {};
-}
-
-Timestamp Writer::retention_now() {
-  const Steady::time_point now = Steady::now();
-  const auto passed =
-      std::chrono::duration_cast<std::chrono::microseconds>(now - std::exchange(retention_time_asked_, now));
-  retention_time_ = std::min(options_.clock(), retention_time_ + options_.retention_pace * passed);
-  return retention_time_;
-}
-
-// Removes one step's worth of what is too old or too much, and returns how many records that were.
-Result<std::int64_t> Writer::remove_expired() {
-  bool too_large = false;
-  if (options_.max_bytes) {
-    const std::lock_guard lock(connection_->mutex());
-    Result<Pages> pages = count_pages();
-    if (!pages) return std::move(pages).error();
-    too_large = static_cast<std::uint64_t>((pages->all - pages->free) * pages->size) > *options_.max_bytes;
-  }
-  std::optional<Timestamp> until;
-  if (options_.max_age) until = retention_now() - *options_.max_age;
-  if (!until && !too_large) return std::int64_t{0};
-  Remover::Step step;
-  Steady::duration spent{};  // without the commit, whose fsync takes what it takes
-  const Result<void> committed = in_transaction([&](ChainPoint&) {
-    const Steady::time_point begin = Steady::now();
-    int status = remover_->begin();
-    if (status == SQLITE_OK && until) status = remover_->remove_older(*until, rows_at_once_, step);
-    if (status == SQLITE_OK && too_large && step.records == 0)
-      status = remover_->remove_oldest(rows_at_once_, step);
-    if (status == SQLITE_OK && step.records > 0) status = remover_->end(step, {});
-    spent = Steady::now() - begin;
-    return status;
-  });
-  if (!committed) return committed.error();
-  if (step.records == 0) return std::int64_t{0};
-  last_stored_.reset();
-  if (spent < kRetentionStep / 2) rows_at_once_ = std::min(2 * rows_at_once_, kMostRowsAtOnce);
-  if (spent > kRetentionStep) rows_at_once_ = std::max(rows_at_once_ / 2, kFewestRowsAtOnce);
-  return step.records;
-}
-
-// Gives some free pages back to the disk when there are many.
-Result<void> Writer::shrink() {
-  const std::lock_guard lock(connection_->mutex());
-  Result<Pages> pages = count_pages();
-  if (!pages) return std::move(pages).error();
-  shrinking_ = pages->free > kFreePages && pages->free > pages->all / kFreePart;
-  if (!shrinking_) return {};
-  return connection_->execute(format("PRAGMA incremental_vacuum({})", kPagesAtOnce), "shrink");
-}
-
-Result<Writer::Pages> Writer::count_pages() {
-  if (count_pages_.step() != SQLITE_ROW) return connection_->error("read");
-  const Pages pages{count_pages_.integer(0), count_pages_.integer(1), count_pages_.integer(2)};
-  count_pages_.reset();
-  return pages;
 }
 
 WriterStatus Writer::status() {

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "store/chain.h"
 #include "store/erase.h"
+#include "store/retention.h"
 #include "store/sqlite.h"
 #include "store/store.h"
 
@@ -25,9 +26,6 @@ namespace espy::store {
 // holds up the commits behind it for tens of milliseconds, so not often; a long log slows the next start, so
 // not too seldom.
 inline constexpr int kCheckpointFrames = 4000;
-
-// How often is looked for something to remove.
-inline constexpr std::chrono::milliseconds kRetentionInterval{1000};
 
 class Writer {
  public:
@@ -106,25 +104,12 @@ class Writer {
   // Erases up to kErasedAtOnce records and adds them to `erased`; fewer: there are no more.
   Result<void> erase_some(const Choice& choice, const std::string& reason, Erased& erased);
   bool empty_log();
-  bool retains() const { return options_.max_age || options_.max_bytes; }
   void retain_when_due();
   void retain();
-  Result<std::int64_t> remove_expired();
-  // The time for retention, see StoreOptions::retention_pace.
-  Timestamp retention_now();
-  Result<void> shrink();
-
-  struct Pages {
-    std::int64_t all;
-    std::int64_t free;
-    std::int64_t size;  // bytes of one
-  };
-  Result<Pages> count_pages();
 
   const StoreOptions options_;
   const std::string path_;
   const int checkpoint_frames_;
-  const std::chrono::milliseconds retention_interval_;
 
   std::mutex mutex_;  // guards the queue
   std::condition_variable wake_;
@@ -145,7 +130,6 @@ class Writer {
   Statement find_correction_;
   Statement insert_correction_;
   Statement insert_erasure_;
-  Statement count_pages_;
   std::optional<Remover> remover_;
   bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
   bool failing_ = false;  // the last group was refused
@@ -156,12 +140,7 @@ class Writer {
   int checkpointed_at_ = 0;        // its frames when the last checkpoint was tried
   bool log_holds_erased_ = false;  // what was erased can still be read from the log
   Steady::time_point checkpoint_tried_{};
-  Steady::time_point next_retention_{};
-  Timestamp retention_time_{};  // when it was last asked for, which was:
-  Steady::time_point retention_time_asked_{};
-  bool shrinking_ = false;       // there are free pages to give back
-  bool retention_lags_ = false;  // there is more to remove than the last step removed
-  int rows_at_once_ = 128;       // of a step of retention; as many as take about kRetentionStep
+  Retention retention_;
 
   std::thread thread_;
 };

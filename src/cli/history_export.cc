@@ -1,0 +1,182 @@
+// espy history export: records as CSV or NDJSON, page after page.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/format.h"
+#include "cli/archive.h"
+#include "cli/commands.h"
+#include "cli/csv.h"
+#include "cli/history.h"
+#include "cli/output.h"
+#include "cli/text.h"
+#include "http/json.h"
+
+namespace espy::cli {
+namespace {
+
+// A file that appears under its name when it is complete. "-" is standard output.
+class ExportFile {
+ public:
+  static Result<ExportFile> open(const std::string& path) {
+    ExportFile file;
+    file.path_ = path;
+    if (path == "-") return file;
+    file.part_ = path + ".part";
+    file.stream_.reset(std::fopen(file.part_.c_str(), "wbe"));
+    if (!file.stream_) return file.failure();
+    return file;
+  }
+
+  ExportFile(ExportFile&&) = default;
+  ~ExportFile() {
+    if (stream_) ::unlink(part_.c_str());
+  }
+
+  Result<void> write(std::string_view text) {
+    if (!stream_) {
+      print(text);
+    } else if (std::fwrite(text.data(), 1, text.size(), stream_.get()) != text.size()) {
+      return failure();
+    }
+    return {};
+  }
+
+  Result<void> finish() {
+    if (!stream_) return {};
+    if (std::fflush(stream_.get()) != 0 || ::fsync(::fileno(stream_.get())) != 0) return failure();
+    if (::rename(part_.c_str(), path_.c_str()) != 0) return failure();
+    stream_.reset();
+    return {};
+  }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* stream) const { std::fclose(stream); }
+  };
+
+  ExportFile() = default;
+  Error failure() const {
+    return {ErrorCode::unavailable, format("cannot write {}: {}", path_, std::strerror(errno))};
+  }
+
+  std::string path_;
+  std::string part_;
+  std::unique_ptr<std::FILE, Close> stream_;
+};
+
+struct ExportSettings {
+  Filters filters;
+  bool complete = false;
+  std::string format = "csv";
+  std::string out = "-";
+};
+
+std::string to_csv(std::span<const store::Record> records) {
+  std::string lines;
+  for (const store::Record& record : records) lines += csv_line(record);
+  return lines;
+}
+
+Result<std::string> to_ndjson(store::Store& store, std::span<const store::Record> records) {
+  const auto texts = to_json(store, records);
+  if (!texts) return texts.error();
+  std::string lines;
+  for (const std::string& text : *texts) lines += text + "\n";
+  return lines;
+}
+
+std::string archive_line(std::span<const std::string> values, bool csv) {
+  std::string line;
+  if (csv) {
+    for (const std::string& value : values) {
+      if (&value != values.data()) line += ',';
+      line += csv_field(value);
+    }
+    return line + "\r\n";
+  }
+  http::JsonWriter json;
+  json.begin_object();
+  for (std::size_t i = 0; i < values.size(); ++i)
+    json.field(archive_fields()[i], std::string_view(values[i]));
+  json.end_object();
+  return std::move(json).text() + "\n";
+}
+
+std::string archive_heading(bool csv) {
+  const auto names = archive_fields();
+  return csv ? archive_line(std::vector<std::string>(names.begin(), names.end()), csv) : "";
+}
+
+Result<std::string> to_archive_lines(store::Store& store, std::span<const store::Record> records, bool csv) {
+  std::string lines;
+  for (const store::Record& record : records) {
+    const auto upload = store.find_upload(record.id);
+    // A record may have been removed since its page was read, or its upload was never kept.
+    if (!upload && upload.error().code != ErrorCode::not_found) return upload.error();
+    lines += archive_line(to_archive(record, upload ? *upload : store::Upload{}), csv);
+  }
+  return lines;
+}
+
+// Writes page after page, so that memory does not grow with the history. Returns how many records there were.
+Result<std::uint64_t> write_records(store::Store& store, const ExportSettings& settings, ExportFile& file) {
+  const bool csv = settings.format == "csv";
+  const std::string heading = settings.complete ? archive_heading(csv) : csv ? csv_heading() : "";
+  if (auto written = file.write(heading); !written) return std::move(written).error();
+  store::Query query = settings.filters.query;
+  // In the order of their making, so that an import appends them so.
+  query.oldest_first = settings.complete;
+  query.limit = kLongestPage;
+  std::uint64_t count = 0;
+  while (true) {
+    const auto page = store.list(query);
+    if (!page) return page.error();
+    const auto lines = settings.complete ? to_archive_lines(store, page->records, csv)
+                       : csv             ? Result(to_csv(page->records))
+                                         : to_ndjson(store, page->records);
+    if (!lines) return lines.error();
+    if (auto written = file.write(*lines); !written) return std::move(written).error();
+    count += page->records.size();
+    if (!page->next) return count;
+    (query.oldest_first ? query.after : query.before) = page->next;
+  }
+}
+
+ExitStatus export_records(const ExportSettings& settings) {
+  const auto store = open_history(settings.filters.store);
+  if (!store) return fail(store.error());
+  auto file = ExportFile::open(settings.out);
+  if (!file) return fail(file.error());
+  const auto count = write_records(**store, settings, *file);
+  if (!count) return fail(count.error());
+  if (auto finished = file->finish(); !finished) return fail(finished.error());
+  if (settings.out != "-") say(format("wrote {}, {} records", settings.out, grouped(*count)));
+  return ExitStatus::done;
+}
+
+}  // namespace
+
+Action declare_history_export(Flags& flags) {
+  auto settings = std::make_shared<ExportSettings>();
+  declare_filters(flags, settings->filters);
+  flags.choice("--format", {"csv", "ndjson"}, settings->format, "CSV (RFC 4180), or one JSON object a line");
+  flags.toggle("--complete", settings->complete,
+               "with pictures, inputs and corrections, oldest first: what `espy history import` takes");
+  flags.text("--out", "FILE", settings->out, "where to; - is standard output");
+  flags.note(
+      "File names are written as clients said them. A spreadsheet may take one that begins with =, +,\n"
+      "- or @ for a formula: import the column as text.");
+  return [settings] { return export_records(*settings); };
+}
+
+}  // namespace espy::cli
