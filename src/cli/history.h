@@ -30,8 +30,9 @@ void declare_filters(Flags& flags, Filters& filters);
 // Opens a history to read it, also beside a running server. Errors: as Store::open.
 Result<std::unique_ptr<store::Store>> open_history(const std::string& url);
 
-// Opens a history that is there to change it. Errors: as Store::open; not_found (there is none).
-Result<std::unique_ptr<store::Store>> open_history_for_writing(const std::string& url);
+// Opens a history that is there to correct or erase records of it; a running server does it for us. Errors:
+// as Store::open; not_found (there is none).
+Result<std::unique_ptr<store::Store>> open_history_to_change(const std::string& url);
 
 // Returns each record in the API's shape; the url of an upload is its place on a server of this store.
 // Errors: unavailable.
