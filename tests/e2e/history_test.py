@@ -121,13 +121,15 @@ class HistoryTest(espy.TestCase):
             self.upload(server, "ann" if number % 2 else None, f"{number}, \"x\".png")
         server.stop()
         record = json.loads(self.command("list", "--json").stdout)["records"][2]["id"]
-        self.command("correct", record, "--label", 1, "--note", "two\nlines, \"quoted\"")
+        for label in (3, 1, 2):
+            self.command("correct", record, "--label", label, "--note", "two\nlines, \"quoted\"")
         for form in ("csv", "ndjson"):
             store = ("--store", f"sqlite:{form}.db")
             self.command("export", "--complete", "--format", form, "--out", f"first.{form}")
             for _ in range(2):  # the second time nothing is new
                 self.run_espy("history", "import", *store, f"first.{form}")
-            self.run_espy("history", "verify", *store)
+            found = json.loads(self.run_espy("history", "verify", *store, "--json").stdout)
+            self.assertEqual((found["records"], found["corrections"]), (6, 3))
             self.run_espy("history", "export", *store, "--complete", "--format", form, "--out", f"second.{form}")
             self.assertEqual((self.folder / f"first.{form}").read_bytes(), (self.folder / f"second.{form}").read_bytes())
             shown = [self.run_espy("history", "list", *s, "--json").stdout for s in (self.STORE, store)]
