@@ -11,6 +11,8 @@
 #include "base/base64.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "cli/csv.h"
+#include "http/json.h"
 
 namespace espy::cli {
 namespace {
@@ -41,6 +43,7 @@ constexpr std::string_view kFields[] = {
     "correction_author",
     "correction_note",
 };
+constexpr std::size_t kTime = 1;
 constexpr std::size_t kFirstOfCorrection = 18;
 
 std::string_view bytes_of(std::span<const std::uint8_t> bytes) {
@@ -53,6 +56,10 @@ class Reader {
   explicit Reader(std::span<const std::string> values) : values_(values) {}
 
   const std::string& text() { return values_[next_++]; }
+
+  void nothing() {
+    if (!text().empty()) refuse("must be empty on a line that has no time");
+  }
 
   template <typename T>
   T number() {
@@ -111,48 +118,31 @@ std::optional<Sha256> parse_digest(std::string_view text) {
   return digest;
 }
 
-}  // namespace
-
-std::span<const std::string_view> archive_fields() { return kFields; }
-
-std::vector<std::string> to_archive(const store::Record& record, const store::Upload& upload) {
-  std::vector<std::string> values = {
-      to_string(record.id),
-      to_string(record.time),
-      record.model,
-      record.model_version,
-      record.file_name,
-      record.subject,
-      format("{}", record.label),
-      record.class_name,
-      format("{}", record.confidence),
-      std::string(to_string(record.verdict)),
-      std::string(to_string(record.reason)),
-      record.alternative,
-      to_hex(record.upload_digest),
-      format("{}", record.upload_bytes),
-      format("{}", record.latency.count()),
-      to_base64(bytes_of(record.input)),
-      upload.media_type,
-      to_base64(upload.bytes),
-  };
-  if (const auto& correction = record.correction) {
-    for (std::string& value :
-         std::array{to_string(correction->id), to_string(correction->time), format("{}", correction->label),
-                    correction->class_name, correction->author, correction->note}) {
-      values.push_back(std::move(value));
-    }
+void append_correction(std::vector<std::string>& values, const store::Correction& correction) {
+  for (std::string& value :
+       std::array{to_string(correction.id), to_string(correction.time), format("{}", correction.label),
+                  correction.class_name, correction.author, correction.note}) {
+    values.push_back(std::move(value));
   }
-  values.resize(std::size(kFields));
-  return values;
 }
 
-Result<store::Entry> from_archive(std::span<const std::string> values) {
-  assert(values.size() == std::size(kFields));
-  Reader reader(values);
+store::Correction read_correction(Reader& reader, const Uuid& record) {
+  store::Correction correction;
+  correction.record = record;
+  correction.id = reader.parsed(parse_uuid(reader.text()), "an id");
+  correction.time = reader.parsed(parse_timestamp(reader.text()), "a time");
+  correction.label = reader.number<int>();
+  correction.class_name = reader.text();
+  correction.author = reader.text();
+  correction.note = reader.text();
+  return correction;
+}
+
+// Reads everything behind the id.
+store::Entry read_entry(Reader& reader, const Uuid& id) {
   store::Entry entry;
   store::Record& record = entry.record;
-  record.id = reader.parsed(parse_uuid(reader.text()), "an id");
+  record.id = id;
   record.time = reader.parsed(parse_timestamp(reader.text()), "a time");
   record.model = reader.text();
   record.model_version = reader.text();
@@ -179,18 +169,77 @@ Result<store::Entry> from_archive(std::span<const std::string> values) {
   if (!entry.upload.bytes.empty() && sha256(as_bytes(entry.upload.bytes)) != record.upload_digest) {
     reader.refuse("does not have the digest that upload_sha256 says");
   }
-  if (!values[kFirstOfCorrection].empty()) {
-    store::Correction& correction = record.correction.emplace();
-    correction.record = record.id;
-    correction.id = reader.parsed(parse_uuid(reader.text()), "an id");
-    correction.time = reader.parsed(parse_timestamp(reader.text()), "a time");
-    correction.label = reader.number<int>();
-    correction.class_name = reader.text();
-    correction.author = reader.text();
-    correction.note = reader.text();
-  }
-  if (reader.error()) return *reader.error();
   return entry;
+}
+
+}  // namespace
+
+std::span<const std::string_view> archive_fields() { return kFields; }
+
+std::vector<std::vector<std::string>> to_archive(const store::Record& record, const store::Upload& upload,
+                                                 std::span<const store::Correction> corrections) {
+  std::vector<std::vector<std::string>> lines = {{
+      to_string(record.id),
+      to_string(record.time),
+      record.model,
+      record.model_version,
+      record.file_name,
+      record.subject,
+      format("{}", record.label),
+      record.class_name,
+      format("{}", record.confidence),
+      std::string(to_string(record.verdict)),
+      std::string(to_string(record.reason)),
+      record.alternative,
+      to_hex(record.upload_digest),
+      format("{}", record.upload_bytes),
+      format("{}", record.latency.count()),
+      to_base64(bytes_of(record.input)),
+      upload.media_type,
+      to_base64(upload.bytes),
+  }};
+  for (const store::Correction& correction : corrections) {
+    if (lines.back().size() == std::size(kFields)) {
+      lines.push_back({to_string(record.id)});
+      lines.back().resize(kFirstOfCorrection);
+    }
+    append_correction(lines.back(), correction);
+  }
+  lines.front().resize(std::size(kFields));
+  return lines;
+}
+
+std::string archive_text(std::span<const std::string> values, ArchiveFormat archive_format) {
+  assert(values.size() == std::size(kFields));
+  if (archive_format == ArchiveFormat::csv) {
+    std::string line;
+    for (const std::string& value : values) {
+      if (&value != values.data()) line += ',';
+      line += csv_field(value);
+    }
+    return line + "\r\n";
+  }
+  http::JsonWriter json;
+  json.begin_object();
+  for (std::size_t i = 0; i < values.size(); ++i) json.field(kFields[i], std::string_view(values[i]));
+  json.end_object();
+  return std::move(json).text() + "\n";
+}
+
+Result<ArchiveLine> from_archive(std::span<const std::string> values) {
+  assert(values.size() == std::size(kFields));
+  Reader reader(values);
+  ArchiveLine line;
+  const Uuid id = reader.parsed(parse_uuid(reader.text()), "an id");
+  const bool has_record = !values[kTime].empty();
+  if (has_record) {
+    line.entry = read_entry(reader, id);
+  } else {
+    for (std::size_t field = kTime; field < kFirstOfCorrection; ++field) reader.nothing();
+  }
+  if (!has_record || !values[kFirstOfCorrection].empty()) line.correction = read_correction(reader, id);
+  if (reader.error()) return *reader.error();
+  return line;
 }
 
 }  // namespace espy::cli

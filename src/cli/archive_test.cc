@@ -4,7 +4,6 @@
 
 #include "base/file.h"
 #include "cli/csv.h"
-#include "http/json.h"
 #include "http/json_input.h"
 
 namespace espy::cli {
@@ -30,49 +29,81 @@ store::Entry whole_entry() {
   record.upload_bytes = 6;
   record.latency = std::chrono::microseconds(120);
   for (std::size_t i = 0; i < record.input.size(); ++i) record.input[i] = static_cast<std::uint8_t>(i);
-  record.correction = store::Correction{.id = *parse_uuid("01936f2e-7a1b-7c3d-8e4f-0123456789ac"),
-                                        .record = record.id,
-                                        .time = *parse_timestamp("2026-11-23"),
-                                        .label = 1,
-                                        .class_name = "1",
-                                        .author = "bob",
-                                        .note = "\"see\""};
   return entry;
 }
 
+std::vector<store::Correction> two_corrections() {
+  store::Correction first{.id = *parse_uuid("01936f2e-7a1b-7c3d-8e4f-0123456789ac"),
+                          .record = whole_entry().record.id,
+                          .time = *parse_timestamp("2026-11-23"),
+                          .label = 1,
+                          .class_name = "1",
+                          .author = "bob",
+                          .note = "\"see\""};
+  store::Correction second = first;
+  second.id.bytes[15] = 0xad;
+  second.label = 2;
+  second.author = "";
+  second.note = "";
+  return {first, second};
+}
+
+std::vector<std::vector<std::string>> whole_lines() {
+  const store::Entry entry = whole_entry();
+  return to_archive(entry.record, entry.upload, two_corrections());
+}
+
 TEST(Archive, GivesBackWhatWasPutIn) {
-  store::Entry entry = whole_entry();
-  for (int round = 0; round < 2; ++round) {
-    const auto read = from_archive(to_archive(entry.record, entry.upload));
-    ASSERT_TRUE(read) << read.error().message;
-    EXPECT_EQ(read->record, entry.record);
-    EXPECT_EQ(read->upload, entry.upload);
-    entry.record.correction.reset();
-    entry.upload = {};
-  }
+  const store::Entry entry = whole_entry();
+  const std::vector<store::Correction> corrections = two_corrections();
+  const auto lines = whole_lines();
+  ASSERT_EQ(lines.size(), 2U);
+  const auto first = from_archive(lines[0]);
+  ASSERT_TRUE(first) << first.error().message;
+  ASSERT_TRUE(first->entry);
+  EXPECT_EQ(first->entry->record, entry.record);
+  EXPECT_EQ(first->entry->upload, entry.upload);
+  EXPECT_EQ(first->correction, corrections[0]);
+  const auto second = from_archive(lines[1]);
+  ASSERT_TRUE(second) << second.error().message;
+  EXPECT_FALSE(second->entry);
+  EXPECT_EQ(second->correction, corrections[1]);
+}
+
+TEST(Archive, GivesBackARecordAlone) {
+  const store::Entry entry = whole_entry();
+  const auto lines = to_archive(entry.record, {}, {});
+  ASSERT_EQ(lines.size(), 1U);
+  const auto read = from_archive(lines[0]);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->entry->record, entry.record);
+  EXPECT_EQ(read->entry->upload, store::Upload());
+  EXPECT_FALSE(read->correction);
 }
 
 TEST(Archive, GivesItBackThroughCsvAndJson) {
-  const store::Entry entry = whole_entry();
-  const std::vector<std::string> values = to_archive(entry.record, entry.upload);
-  std::string line;
-  for (const std::string& value : values) line += (line.empty() ? "" : ",") + csv_field(value);
-  EXPECT_EQ(*parse_csv_line(line), values);
-  http::JsonWriter json;
-  json.begin_object();
-  for (std::size_t i = 0; i < values.size(); ++i)
-    json.field(archive_fields()[i], std::string_view(values[i]));
-  json.end_object();
-  EXPECT_EQ(*http::parse_texts(std::move(json).text(), archive_fields()), values);
+  for (const std::vector<std::string>& values : whole_lines()) {
+    std::string csv = archive_text(values, ArchiveFormat::csv);
+    ASSERT_TRUE(csv.ends_with("\r\n"));
+    csv.resize(csv.size() - 2);
+    EXPECT_EQ(*parse_csv_line(csv), values);
+    const std::string json = archive_text(values, ArchiveFormat::ndjson);
+    EXPECT_TRUE(json.ends_with("}\n"));
+    EXPECT_EQ(*http::parse_texts(json, archive_fields()), values);
+  }
 }
 
 TEST(Archive, NamesTheFieldThatIsWrong) {
-  const store::Entry entry = whole_entry();
-  const std::pair<std::size_t, std::string> changes[] = {
-      {0, "id"},  {1, "yesterday"}, {6, "7x"},    {8, "nan"},   {9, "sure"}, {10, ""},   {12, "00"},
-      {13, "-1"}, {14, "1.5"},      {15, "AAAA"}, {17, "AAAA"}, {17, "?"},   {18, "id"}, {20, ""}};
-  for (const auto& [field, value] : changes) {
-    std::vector<std::string> values = to_archive(entry.record, entry.upload);
+  struct Change {
+    std::size_t line, field;
+    std::string value;
+  };
+  const Change changes[] = {
+      {0, 0, "id"},  {0, 1, "yesterday"}, {0, 6, "7x"},   {0, 8, "nan"},    {0, 9, "sure"},  {0, 10, ""},
+      {0, 12, "00"}, {0, 13, "-1"},       {0, 14, "1.5"}, {0, 15, "AAAA"},  {0, 17, "AAAA"}, {0, 17, "?"},
+      {0, 18, "id"}, {0, 20, ""},         {1, 0, "id"},   {1, 2, "digits"}, {1, 17, "AAAA"}, {1, 18, ""}};
+  for (const auto& [line, field, value] : changes) {
+    std::vector<std::string> values = whole_lines()[line];
     values[field] = value;
     const auto read = from_archive(values);
     ASSERT_FALSE(read) << field;

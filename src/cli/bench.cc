@@ -3,18 +3,25 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/uuid.h"
+#include "cli/archive.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
 #include "cli/figures.h"
+#include "cli/history.h"
 #include "cli/output.h"
 #include "cli/shipped_models.h"
 #include "cli/text.h"
@@ -26,6 +33,7 @@
 #include "model/train.h"
 #include "nn/predictor.h"
 #include "store/bench.h"
+#include "store/record.h"
 
 namespace espy::cli {
 namespace {
@@ -198,6 +206,64 @@ void add_disk(std::vector<Figure>& figures, const store::DiskFigures& disk, std:
   figures.push_back({format("disk alone, 99th percentile, beside {}", beside), count(disk.p99), "us"});
 }
 
+void add_upkeep(std::vector<Figure>& figures, const store::UpkeepFigures& upkeep) {
+  add_disk(figures, upkeep.disk, "upkeep");
+  for (const auto& [beside, latency] : {std::pair{"alone", upkeep.alone},
+                                        {"beside a backup", upkeep.backup},
+                                        {"beside retention by size", upkeep.retention_by_size},
+                                        {"beside retention by age", upkeep.retention_by_age}}) {
+    figures.push_back({format("99th percentile, half load {}", beside), count(latency.p99), "us"});
+    figures.push_back({format("greatest latency, half load {}", beside), count(latency.greatest), "us"});
+  }
+  figures.push_back({"longest checkpoint", count(upkeep.checkpoint), "us"});
+  figures.push_back({"longest step of retention", count(upkeep.retention_step), "us"});
+}
+
+// Returns rows a second of `espy history import`. Errors: as import_archive; unavailable.
+Result<double> import_rows_a_second(const std::filesystem::path& folder, std::int64_t records,
+                                    ArchiveFormat archive_format) {
+  const std::filesystem::path archive = folder / "espy-bench-import.part";
+  const std::filesystem::path imported = folder / "espy-bench-import.db";
+  const auto remove = [&] {
+    std::error_code error;
+    std::filesystem::remove(archive, error);
+    for (const std::string_view end : {"", "-wal", "-shm", "-lock"}) {
+      std::filesystem::remove(imported.string().append(end), error);
+    }
+  };
+  remove();
+  {
+    std::ofstream file(archive, std::ios::binary);
+    UuidGenerator ids;
+    store::Upload upload{"image/png", std::string(300, 'x')};
+    store::Record record;
+    record.model = "digits";
+    record.model_version = "0123456789ab";
+    record.file_name = "seven.png";
+    record.class_name = "7";
+    record.confidence = 0.97F;
+    record.input.fill(3);
+    record.upload_digest = sha256(as_bytes(upload.bytes));
+    record.upload_bytes = upload.bytes.size();
+    for (std::int64_t number = 0; file && number < records; ++number) {
+      record.time = system_clock()();
+      record.id = ids.next(record.time);
+      file << archive_text(to_archive(record, upload, {}).front(), archive_format);
+    }
+    file.close();
+    if (!file) {
+      remove();
+      return Error{ErrorCode::unavailable, format("cannot write {}", archive.string())};
+    }
+  }
+  const auto begin = SteadyClock::now();
+  const auto done = import_archive(archive.string(), "sqlite:" + imported.string());
+  const Seconds spent = SteadyClock::now() - begin;
+  remove();
+  if (!done) return done.error();
+  return static_cast<double>(records) / spent.count();
+}
+
 ExitStatus bench_store(const std::string& folder, std::int64_t records, bool json) {
   std::vector<Figure> figures;
   for (const int clients : {1, 16, 64}) {
@@ -220,6 +286,16 @@ ExitStatus bench_store(const std::string& folder, std::int64_t records, bool jso
   figures.push_back({"99th percentile, half load", count(half->p99_latency), "us"});
   figures.push_back({"greatest latency, half load", count(half->greatest_latency), "us"});
   if (records > 0) {
+    const auto upkeep =
+        store::measure_upkeep(folder, records, half->rows_per_second, std::chrono::seconds(4));
+    if (!upkeep) return fail(upkeep.error());
+    add_upkeep(figures, *upkeep);
+    for (const auto& [name, archive_format] :
+         {std::pair{"CSV", ArchiveFormat::csv}, {"NDJSON", ArchiveFormat::ndjson}}) {
+      const auto rows = import_rows_a_second(folder, records, archive_format);
+      if (!rows) return fail(rows.error());
+      figures.push_back({format("history import, {}", name), *rows, "records/s"});
+    }
     const auto pages = store::measure_pages(folder, records);
     if (!pages) return fail(pages.error());
     add_disk(figures, pages->disk, "pages");
@@ -272,9 +348,10 @@ Action declare_bench_store(Flags& flags) {
   auto settings = std::make_shared<Settings>();
   flags.text("--folder", "DIR", settings->folder, "a folder on the disk to measure");
   flags.number<std::int64_t>("--records", "N", settings->records, {0, 1'000'000'000},
-                             "pages are read from a history of so many, 1.5 KB each; 0: none are");
+                             "imports, upkeep and pages are measured on so many, 1.5 KB each; 0: none are");
   flags.toggle("--json", settings->json, "print one JSON object");
-  return [settings] { return bench_store(settings->folder, settings->records, settings->json); };
+  return [settings] {
+    return bench_store(settings->folder, settings->records, settings->json); };
 }
 
 }  // namespace espy::cli

@@ -30,13 +30,13 @@ Result<std::unique_ptr<store::Store>> open_history(const std::string& url) {
   return store::Store::open(url, {.access = store::Access::read_only});
 }
 
-Result<std::unique_ptr<store::Store>> open_history_for_writing(const std::string& url) {
+Result<std::unique_ptr<store::Store>> open_history_to_change(const std::string& url) {
   // What is not there yet has nothing to change; opening it for writing would make it.
   if (auto readable = open_history(url); !readable) {
     // An older store cannot be read before it was opened for writing once.
     if (readable.error().code != ErrorCode::unavailable) return readable;
   }
-  return store::Store::open(url);
+  return store::Store::open(url, {.access = store::Access::through_writer});
 }
 
 Result<std::vector<std::string>> to_json(store::Store& store, std::span<const store::Record> records) {

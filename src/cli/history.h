@@ -1,6 +1,7 @@
 // What the commands of `espy history` (history_*.cc) share.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,8 +31,19 @@ void declare_filters(Flags& flags, Filters& filters);
 // Opens a history to read it, also beside a running server. Errors: as Store::open.
 Result<std::unique_ptr<store::Store>> open_history(const std::string& url);
 
-// Opens a history that is there to change it. Errors: as Store::open; not_found (there is none).
-Result<std::unique_ptr<store::Store>> open_history_for_writing(const std::string& url);
+// Opens a history that is there to correct or erase records of it; a running server does it for us. Errors:
+// as Store::open; not_found (there is none).
+Result<std::unique_ptr<store::Store>> open_history_to_change(const std::string& url);
+
+struct Imported {
+  std::uint64_t records = 0;
+  std::uint64_t corrections = 0;
+};
+
+// Appends what a complete export wrote to the store at `url`; `path` may be "-", standard input. Records that
+// the store has are passed over. Errors: as Store::open; not_found, unavailable, invalid_input, too_large
+// (name the line).
+Result<Imported> import_archive(const std::string& path, const std::string& url);
 
 // Returns each record in the API's shape; the url of an upload is its place on a server of this store.
 // Errors: unavailable.

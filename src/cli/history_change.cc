@@ -24,7 +24,7 @@ ExitStatus correct(const CorrectSettings& settings) {
   const std::optional<Uuid> id = parse_uuid(settings.id);
   if (!id) return fail({ErrorCode::invalid_input, format("{} is not an id", settings.id)});
   if (!settings.label) return fail({ErrorCode::invalid_input, "--label must say the right label"});
-  const auto store = open_history_for_writing(settings.store);
+  const auto store = open_history_to_change(settings.store);
   if (!store) return fail(store.error());
   const Timestamp now = system_clock()();
   const auto corrected =
@@ -47,7 +47,7 @@ struct EraseSettings {
 };
 
 ExitStatus erase(const EraseSettings& settings) {
-  const auto store = open_history_for_writing(settings.store);
+  const auto store = open_history_to_change(settings.store);
   if (!store) return fail(store.error());
   const auto erased = (*store)->erase(settings.choice, settings.reason.value_or(""));
   if (!erased) return fail(erased.error());
@@ -70,8 +70,10 @@ Action declare_history_correct(Flags& flags) {
   flags.optional_text("--author", "NAME", settings->author, "who says so");
   flags.optional_text("--note", "TEXT", settings->note, "what there is to say about it");
   flags.note(
-      "The record itself stays as it is; every read shows its newest correction. While a server writes to\n"
-      "the store, send POST /api/history/ID/correction instead.");
+      "The record itself stays as it is; every read shows its newest correction. Beside a running server, "
+      "this\n"
+      "user's or with root's rights, the server does it; over the network there is\n"
+      "POST /api/history/ID/correction.");
   return [settings] { return correct(*settings); };
 }
 
@@ -87,7 +89,8 @@ Action declare_history_erase(Flags& flags) {
   flags.note(
       "Removes the records, their pictures and corrections, and overwrites their bytes in the database;\n"
       "that and when, but not what, stays on record, and the hash chain stays whole. Exactly one choice\n"
-      "must be given. Backups and exports keep what they have. No server may write to the store meanwhile.");
+      "must be given. Backups and exports keep what they have. Beside a running server, this user's or with\n"
+      "root's rights, the server does it; over the network nothing can be erased.");
   return [settings] { return erase(*settings); };
 }
 

@@ -19,7 +19,6 @@
 #include "cli/history.h"
 #include "cli/output.h"
 #include "cli/text.h"
-#include "http/json.h"
 
 namespace espy::cli {
 namespace {
@@ -95,35 +94,28 @@ Result<std::string> to_ndjson(store::Store& store, std::span<const store::Record
   return lines;
 }
 
-std::string archive_line(std::span<const std::string> values, bool csv) {
-  std::string line;
-  if (csv) {
-    for (const std::string& value : values) {
-      if (&value != values.data()) line += ',';
-      line += csv_field(value);
-    }
-    return line + "\r\n";
-  }
-  http::JsonWriter json;
-  json.begin_object();
-  for (std::size_t i = 0; i < values.size(); ++i)
-    json.field(archive_fields()[i], std::string_view(values[i]));
-  json.end_object();
-  return std::move(json).text() + "\n";
-}
-
-std::string archive_heading(bool csv) {
+std::string archive_heading(ArchiveFormat archive_format) {
+  if (archive_format != ArchiveFormat::csv) return {};
   const auto names = archive_fields();
-  return csv ? archive_line(std::vector<std::string>(names.begin(), names.end()), csv) : "";
+  return archive_text(std::vector<std::string>(names.begin(), names.end()), archive_format);
 }
 
-Result<std::string> to_archive_lines(store::Store& store, std::span<const store::Record> records, bool csv) {
+Result<std::string> to_archive_lines(store::Store& store, std::span<const store::Record> records,
+                                     ArchiveFormat archive_format) {
   std::string lines;
   for (const store::Record& record : records) {
     const auto upload = store.find_upload(record.id);
     // A record may have been removed since its page was read, or its upload was never kept.
     if (!upload && upload.error().code != ErrorCode::not_found) return upload.error();
-    lines += archive_line(to_archive(record, upload ? *upload : store::Upload{}), csv);
+    std::vector<store::Correction> corrections;
+    if (record.correction) {
+      auto all = store.corrections(record.id);
+      if (!all) return std::move(all).error();
+      corrections = *std::move(all);
+    }
+    for (const auto& line : to_archive(record, upload ? *upload : store::Upload{}, corrections)) {
+      lines += archive_text(line, archive_format);
+    }
   }
   return lines;
 }
@@ -131,7 +123,8 @@ Result<std::string> to_archive_lines(store::Store& store, std::span<const store:
 // Writes page after page, so that memory does not grow with the history. Returns how many records there were.
 Result<std::uint64_t> write_records(store::Store& store, const ExportSettings& settings, ExportFile& file) {
   const bool csv = settings.format == "csv";
-  const std::string heading = settings.complete ? archive_heading(csv) : csv ? csv_heading() : "";
+  const ArchiveFormat archive_format = csv ? ArchiveFormat::csv : ArchiveFormat::ndjson;
+  const std::string heading = settings.complete ? archive_heading(archive_format) : csv ? csv_heading() : "";
   if (auto written = file.write(heading); !written) return std::move(written).error();
   store::Query query = settings.filters.query;
   // In the order of their making, so that an import appends them so.
@@ -141,7 +134,7 @@ Result<std::uint64_t> write_records(store::Store& store, const ExportSettings& s
   while (true) {
     const auto page = store.list(query);
     if (!page) return page.error();
-    const auto lines = settings.complete ? to_archive_lines(store, page->records, csv)
+    const auto lines = settings.complete ? to_archive_lines(store, page->records, archive_format)
                        : csv             ? Result(to_csv(page->records))
                                          : to_ndjson(store, page->records);
     if (!lines) return lines.error();

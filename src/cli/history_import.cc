@@ -107,7 +107,6 @@ class Importer {
       ++outstanding_;
       bytes_ += bytes;
     }
-    entry.record.correction.reset();
     store_.append(std::move(entry.record), std::move(entry.upload), [this, bytes](Result<void> stored) {
       const std::lock_guard lock(mutex_);
       if (!stored && !error_) error_ = std::move(stored).error();
@@ -147,13 +146,23 @@ class Importer {
 };
 
 ExitStatus import_records(const ImportSettings& settings) {
-  auto lines = LineReader::open(settings.path);
-  if (!lines) return fail(lines.error());
+  const auto imported = import_archive(settings.path, settings.store);
+  if (!imported) return fail(imported.error());
+  say(format("imported {} records and {} corrections", grouped(imported->records),
+             grouped(imported->corrections)));
+  return ExitStatus::done;
+}
+
+}  // namespace
+
+Result<Imported> import_archive(const std::string& path, const std::string& url) {
+  auto lines = LineReader::open(path);
+  if (!lines) return lines.error();
   // What was kept elsewhere is kept here, however large.
   const auto store =
-      store::Store::open(settings.store, {.max_kept_upload_bytes = std::numeric_limits<std::size_t>::max(),
-                                          .max_pending_bytes = std::size_t{1} << 30});
-  if (!store) return fail(store.error());
+      store::Store::open(url, {.max_kept_upload_bytes = std::numeric_limits<std::size_t>::max(),
+                               .max_pending_bytes = std::size_t{1} << 30});
+  if (!store) return store.error();
   Importer importer(**store);
   std::vector<store::Correction> corrections;
   std::string line;
@@ -161,8 +170,8 @@ ExitStatus import_records(const ImportSettings& settings) {
   std::uint64_t count = 0;
   const auto wrong = [&](const Error& error) {
     static_cast<void>(importer.finish());
-    return fail({error.code, format("{}, line {}: {}; {} records before it are imported", settings.path,
-                                    number, error.message, grouped(count))});
+    return Error{error.code, format("{}, line {}: {}; {} records before it are imported", path, number,
+                                    error.message, grouped(count))};
   };
   while (!importer.failed()) {
     const auto more = lines->next(line);
@@ -177,21 +186,19 @@ ExitStatus import_records(const ImportSettings& settings) {
       return wrong({ErrorCode::invalid_input, format("there are {} fields, a complete export has {}",
                                                      values->size(), archive_fields().size())});
     }
-    auto entry = from_archive(*values);
-    if (!entry) return wrong(entry.error());
-    if (entry->record.correction) corrections.push_back(*entry->record.correction);
-    importer.append(*std::move(entry));
+    auto read = from_archive(*values);
+    if (!read) return wrong(read.error());
+    if (read->correction) corrections.push_back(*std::move(read->correction));
+    if (!read->entry) continue;
+    importer.append(*std::move(read->entry));
     ++count;
   }
-  if (const auto error = importer.finish()) return fail(*error);
+  if (const auto error = importer.finish()) return *error;
   for (const store::Correction& correction : corrections) {
-    if (auto corrected = (*store)->correct(correction); !corrected) return fail(corrected.error());
+    if (auto corrected = (*store)->correct(correction); !corrected) return corrected.error();
   }
-  say(format("imported {} records and {} corrections", grouped(count), grouped(corrections.size())));
-  return ExitStatus::done;
+  return Imported{count, corrections.size()};
 }
-
-}  // namespace
 
 Action declare_history_import(Flags& flags) {
   auto settings = std::make_shared<ImportSettings>();

@@ -78,6 +78,9 @@ class BreakableStore : public store::Store {
     store_->append(std::move(entry), std::move(done));
   }
   Result<store::Record> find(const Uuid& id) override { return store_->find(id); }
+  Result<std::vector<store::Correction>> corrections(const Uuid& id) override {
+    return store_->corrections(id);
+  }
   Result<store::Upload> find_upload(const Uuid& id) override { return store_->find_upload(id); }
   bool keeps_upload(std::uint64_t bytes) const override { return store_->keeps_upload(bytes); }
   Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids) override {

@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/digest.h"
+#include "base/file.h"
 #include "base/format.h"
 #include "store/store.h"
 
@@ -94,11 +96,18 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+constexpr std::int64_t kFewestRecords = 1000;
+
+Error too_few(std::int64_t records) {
+  return {ErrorCode::invalid_input, format("{} records, must be at least {}", records, kFewestRecords)};
+}
+
 constexpr std::size_t kUploadBytes = 300;
 constexpr int kFileNames = 10'000;
 
-Record make_record(UuidGenerator& ids) {
-  const Timestamp now = system_clock()();
+Upload make_upload() { return {"image/png", std::string(kUploadBytes, 'x')}; }
+
+Record make_record(UuidGenerator& ids, Timestamp now = system_clock()()) {
   Record record;
   record.id = ids.next(now);
   record.time = now;
@@ -110,11 +119,11 @@ Record make_record(UuidGenerator& ids) {
   record.class_name = "7";
   record.confidence = 0.97F;
   std::fill(record.input.begin(), record.input.end(), record.id.bytes[14]);
+  static const Sha256 upload_digest = sha256(as_bytes(make_upload().bytes));
+  record.upload_digest = upload_digest;
   record.upload_bytes = kUploadBytes;
   return record;
 }
-
-Upload make_upload() { return {"image/png", std::string(kUploadBytes, 'x')}; }
 
 // Clients without threads: each one's next append is issued by the completion of its last.
 class Load {
@@ -163,6 +172,68 @@ class Load {
   std::optional<Error> error_;
 };
 
+// Lets records come at their times, whether or not earlier ones are answered, and returns how long each took.
+Result<std::vector<std::chrono::microseconds>> append_at_rate(Store& store, double rows_per_second,
+                                                              SteadyClock::duration duration) {
+  UuidGenerator ids;
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::vector<std::chrono::microseconds> latencies;
+  std::optional<Error> error;
+  const auto begin = SteadyClock::now();
+  const auto due = [&](std::size_t number) {
+    return begin + std::chrono::duration_cast<SteadyClock::duration>(
+                       Seconds(static_cast<double>(number) / rows_per_second));
+  };
+  std::size_t number = 0;
+  for (; due(number) < begin + duration; ++number) {
+    // From its due time on, so that a stall counts for all who would have come meanwhile.
+    const auto arrival = due(number);
+    std::this_thread::sleep_until(arrival);
+    store.append(make_record(ids), make_upload(), [&, arrival](Result<void> stored) {
+      const auto latency = SteadyClock::now() - arrival;
+      const std::lock_guard lock(mutex);
+      latencies.push_back(std::chrono::duration_cast<std::chrono::microseconds>(latency));
+      if (!stored) error = stored.error();
+      answered.notify_one();
+    });
+  }
+  std::unique_lock lock(mutex);
+  answered.wait(lock, [&] { return latencies.size() == number; });
+  if (error) return *error;
+  return latencies;
+}
+
+// Appends records with thousands outstanding, as an import does. `make` returns the next one; returns rows a
+// second.
+Result<double> append_in_bulk(Store& store, std::int64_t records, const std::function<Record()>& make) {
+  constexpr std::int64_t kOutstanding = 8192;
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::int64_t outstanding = 0;
+  std::optional<Error> error;
+  const auto begin = SteadyClock::now();
+  for (std::int64_t number = 0; number < records; ++number) {
+    Record record = make();
+    {
+      std::unique_lock lock(mutex);
+      answered.wait(lock, [&] { return outstanding < kOutstanding; });
+      ++outstanding;
+    }
+    store.append(std::move(record), make_upload(), [&](Result<void> stored) {
+      const std::lock_guard lock(mutex);
+      if (!stored) error = stored.error();
+      if (--outstanding % 256 == 0) answered.notify_one();
+    });
+  }
+  std::unique_lock lock(mutex);
+  answered.wait(lock, [&] { return outstanding == 0; });
+  if (error) return *error;
+  return static_cast<double>(records) / Seconds(SteadyClock::now() - begin).count();
+}
+
+std::string url_in(const ScratchFolder& scratch) { return "sqlite:" + (scratch.path() / "store").string(); }
+
 }  // namespace
 
 Result<StoreFigures> measure(const std::filesystem::path& folder, int clients,
@@ -179,7 +250,7 @@ Result<StoreFigures> measure(const std::filesystem::path& folder, int clients,
   if (!disk) return disk.error();
   figures.disk = *disk;
 
-  Result<std::unique_ptr<Store>> store = Store::open("sqlite:" + (scratch->path() / "store").string());
+  Result<std::unique_ptr<Store>> store = Store::open(url_in(*scratch));
   if (!store) return std::move(store).error();
   const auto begin = SteadyClock::now();
   const double cpu_before = cpu_seconds();
@@ -202,53 +273,94 @@ Result<HalfLoadFigures> measure_half_load(const std::filesystem::path& folder,
   if (!full) return full.error();
   const Result<ScratchFolder> scratch = ScratchFolder::make(folder);
   if (!scratch) return scratch.error();
-  Result<std::unique_ptr<Store>> store = Store::open("sqlite:" + (scratch->path() / "store").string());
+  Result<std::unique_ptr<Store>> store = Store::open(url_in(*scratch));
   if (!store) return std::move(store).error();
 
   HalfLoadFigures figures;
   figures.disk = full->disk;
   figures.rows_per_second = full->rows_per_second / 2;
-  UuidGenerator ids;
-  std::mutex mutex;
-  std::vector<std::chrono::microseconds> latencies;
-  std::optional<Error> error;
-  const auto begin = SteadyClock::now();
-  const auto due = [&](std::int64_t number) {
-    return begin + std::chrono::duration_cast<SteadyClock::duration>(
-                       Seconds(static_cast<double>(number) / figures.rows_per_second));
-  };
-  for (std::int64_t number = 0; due(number) < begin + duration / 2; ++number) {
-    // From its due time on, so that a stall counts for all who would have come meanwhile.
-    const auto arrival = due(number);
-    std::this_thread::sleep_until(arrival);
-    (*store)->append(make_record(ids), make_upload(), [&, arrival](Result<void> stored) {
-      const auto latency = SteadyClock::now() - arrival;
-      const std::lock_guard lock(mutex);
-      latencies.push_back(std::chrono::duration_cast<std::chrono::microseconds>(latency));
-      if (!stored) error = stored.error();
-    });
+  auto latencies = append_at_rate(**store, figures.rows_per_second, duration / 2);
+  if (!latencies) return latencies.error();
+  figures.median_latency = quantile(*latencies, 0.5);
+  figures.p99_latency = quantile(*latencies, 0.99);
+  figures.greatest_latency = latencies->back();
+  return figures;
+}
+
+Result<UpkeepFigures> measure_upkeep(const std::filesystem::path& folder, std::int64_t records,
+                                     double rows_per_second, std::chrono::milliseconds duration) {
+  if (records < kFewestRecords) return too_few(records);
+  const Result<ScratchFolder> scratch = ScratchFolder::make(folder);
+  if (!scratch) return scratch.error();
+  UpkeepFigures figures;
+  figures.rows_per_second = rows_per_second;
+  const Result<DiskFigures> disk = measure_disk(scratch->path(), std::chrono::milliseconds(500));
+  if (!disk) return disk.error();
+  figures.disk = *disk;
+
+  // Old enough that retention by age, which comes last, finds every one of these.
+  constexpr std::chrono::hours kAge{24};
+  std::uint64_t bytes = 0;
+  {
+    Result<std::unique_ptr<Store>> store = Store::open(url_in(*scratch));
+    if (!store) return std::move(store).error();
+    UuidGenerator ids;
+    const Result<double> filled =
+        append_in_bulk(**store, records, [&] { return make_record(ids, system_clock()() - kAge); });
+    if (!filled) return filled.error();
+    const Result<HistoryStatus> status = (*store)->status();
+    if (!status) return status.error();
+    bytes = status->bytes;
   }
-  *store = nullptr;  // answers all
-  if (error) return *error;
-  figures.median_latency = quantile(latencies, 0.5);
-  figures.p99_latency = quantile(latencies, 0.99);
-  figures.greatest_latency = latencies.back();
+  // Each with the store opened anew, and something that goes on beside the appends.
+  const auto measure_beside = [&](UpkeepFigures::Latency& latency, const StoreOptions& options,
+                                  const std::function<Result<void>(Store&)>& beside) -> Result<void> {
+    Result<std::unique_ptr<Store>> store = Store::open(url_in(*scratch), options);
+    if (!store) return std::move(store).error();
+    Result<void> done;
+    std::thread other([&] { done = beside(**store); });
+    auto latencies = append_at_rate(**store, rows_per_second, duration);
+    other.join();
+    if (!latencies) return latencies.error();
+    if (!done) return done;
+    latency.p99 = quantile(*latencies, 0.99);
+    latency.greatest = latencies->back();
+    const Result<HistoryStatus> status = (*store)->status();
+    if (!status) return status.error();
+    const auto longer = [](std::chrono::microseconds& greatest, const Histogram& histogram) {
+      const Seconds found(histogram.greatest);
+      greatest = std::max(greatest, std::chrono::duration_cast<std::chrono::microseconds>(found));
+    };
+    longer(figures.checkpoint, status->writer->checkpoints);
+    longer(figures.retention_step, status->writer->retentions);
+    return {};
+  };
+  const auto nothing = [](Store&) -> Result<void> { return {}; };
+  Result<void> measured = measure_beside(figures.alone, {}, nothing);
+  if (!measured) return measured.error();
+  measured = measure_beside(figures.backup, {}, [&](Store& store) -> Result<void> {
+    const auto copied = store.backup(scratch->path() / "copy");
+    if (!copied) return copied.error();
+    return {};
+  });
+  if (!measured) return measured.error();
+  measured = measure_beside(figures.retention_by_size, {.max_bytes = bytes / 2}, nothing);
+  if (!measured) return measured.error();
+  measured = measure_beside(figures.retention_by_age, {.max_age = kAge / 2}, nothing);
+  if (!measured) return measured.error();
   return figures;
 }
 
 Result<PageFigures> measure_pages(const std::filesystem::path& folder, std::int64_t records) {
-  constexpr std::int64_t kOutstanding = 8192;
   constexpr int kPages = 400;
-  if (records < 1000) {
-    return Error{ErrorCode::invalid_input, format("{} records, must be at least 1000", records)};
-  }
+  if (records < kFewestRecords) return too_few(records);
   const Result<ScratchFolder> scratch = ScratchFolder::make(folder);
   if (!scratch) return scratch.error();
   PageFigures figures;
   const Result<DiskFigures> disk = measure_disk(scratch->path(), std::chrono::milliseconds(500));
   if (!disk) return disk.error();
   figures.disk = *disk;
-  Result<std::unique_ptr<Store>> opened = Store::open("sqlite:" + (scratch->path() / "store").string());
+  Result<std::unique_ptr<Store>> opened = Store::open(url_in(*scratch));
   if (!opened) return std::move(opened).error();
   Store& store = **opened;
 
@@ -256,33 +368,17 @@ Result<PageFigures> measure_pages(const std::filesystem::path& folder, std::int6
   std::vector<Timestamp> times;
   std::optional<Error> error;
   UuidGenerator ids;
-  {
-    std::mutex mutex;
-    std::condition_variable answered;
-    std::int64_t outstanding = 0;
-    const auto begin = SteadyClock::now();
-    for (std::int64_t number = 0; number < records; ++number) {
-      Record record = make_record(ids);
-      if (number % (records / 1000) == 0) {
-        sample.push_back(record.id);
-        times.push_back(record.time);
-      }
-      std::unique_lock lock(mutex);
-      answered.wait(lock, [&] { return outstanding < kOutstanding; });
-      ++outstanding;
-      lock.unlock();
-      store.append(std::move(record), make_upload(), [&](Result<void> stored) {
-        const std::lock_guard counting(mutex);
-        if (!stored) error = stored.error();
-        if (--outstanding % 256 == 0) answered.notify_one();
-      });
+  std::int64_t made = 0;
+  const Result<double> filled = append_in_bulk(store, records, [&] {
+    Record record = make_record(ids);
+    if (made++ % (records / kFewestRecords) == 0) {
+      sample.push_back(record.id);
+      times.push_back(record.time);
     }
-    std::unique_lock lock(mutex);
-    answered.wait(lock, [&] { return outstanding == 0; });
-    const Seconds spent = SteadyClock::now() - begin;
-    figures.bulk_rows_per_second = static_cast<double>(records) / spent.count();
-  }
-  if (error) return *error;
+    return record;
+  });
+  if (!filled) return filled.error();
+  figures.bulk_rows_per_second = *filled;
 
   std::atomic<bool> appending = true;
   std::vector<std::thread> clients;

@@ -44,6 +44,27 @@ struct HalfLoadFigures {
 Result<HalfLoadFigures> measure_half_load(const std::filesystem::path& folder,
                                           std::chrono::milliseconds duration);
 
+// What appends meet while a history is looked after.
+struct UpkeepFigures {
+  DiskFigures disk;
+  double rows_per_second = 0;  // that come, whatever else goes on
+  struct Latency {
+    std::chrono::microseconds p99{};
+    std::chrono::microseconds greatest{};
+  };
+  // Nothing else goes on; a backup does; retention removes half of the history because it is too large, and
+  // the rest because it is too old.
+  Latency alone, backup, retention_by_size, retention_by_age;
+  // The longest of each, by the writer's own figures.
+  std::chrono::microseconds checkpoint{};
+  std::chrono::microseconds retention_step{};
+};
+
+// Makes a store of `records` records (at least 1,000), lets `rows_per_second` more come for `duration` each
+// time, and removes it.
+Result<UpkeepFigures> measure_upkeep(const std::filesystem::path& folder, std::int64_t records,
+                                     double rows_per_second, std::chrono::milliseconds duration);
+
 struct PageFigures {
   DiskFigures disk;
   double bulk_rows_per_second = 0;  // appends with thousands outstanding, as an import makes them

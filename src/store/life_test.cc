@@ -75,6 +75,7 @@ class Life : public ::testing::Test {
   std::vector<std::string> files_with(std::string_view bytes) const {
     std::vector<std::string> found;
     for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+      if (!entry.is_regular_file()) continue;  // the writer's socket
       const Result<std::string> content = read_file(entry.path(), std::size_t{1} << 30);
       EXPECT_TRUE(content);
       if (content && content->find(bytes) != std::string::npos) found.push_back(entry.path().filename());
@@ -97,6 +98,9 @@ TEST_F(Life, EveryReadShowsTheNewestCorrection) {
   for (int round = 0; round < 2; ++round) {
     EXPECT_EQ(store->find(make_record(3).id)->correction, make_correction(3, 2, 9));
     EXPECT_EQ(store->find(make_record(4).id)->correction, std::nullopt);
+    EXPECT_EQ(*store->corrections(make_record(3).id),
+              (std::vector{make_correction(3, 1, 8), make_correction(3, 2, 9)}));
+    EXPECT_EQ(store->corrections(make_record(4).id)->size(), 0U);
     Query query;
     query.label = 3;  // what was predicted
     EXPECT_EQ(store->list(query)->records.front().correction, make_correction(3, 2, 9));
@@ -114,6 +118,7 @@ TEST_F(Life, EveryReadShowsTheNewestCorrection) {
   ASSERT_TRUE((*open_for_writing(path_))->execute("UPDATE correction SET right_label = 1", "change"));
   store = open();
   expect_error(store->find(make_record(3).id), ErrorCode::corrupt, "correction");
+  expect_error(store->corrections(make_record(3).id), ErrorCode::corrupt, "correction");
   EXPECT_EQ(store->verify({})->damages, 2);
 }
 

@@ -123,6 +123,8 @@ Result<std::unique_ptr<Reader>> Reader::open(std::shared_ptr<Connection> connect
   const std::pair<Statement*, std::string> statements[] = {
       {&reader->find_, format("SELECT {}, {} FROM record INDEXED BY record_page {} WHERE id = ?1",
                               kRecordColumns, kCorrectionColumns, kJoinCorrection)},
+      {&reader->find_corrections_,
+       format("SELECT {} FROM correction WHERE record_id = ?1 ORDER BY correction_seq", kCorrectionColumns)},
       {&reader->find_upload_, format("SELECT {}, {} FROM record INDEXED BY record_page WHERE id = ?1",
                                      kRecordColumns, kUploadColumns)},
       {&reader->find_media_type_, "SELECT media_type FROM record INDEXED BY record_page WHERE id = ?1"},
@@ -143,6 +145,20 @@ Result<Record> Reader::find(const Uuid& id) {
   if (status == SQLITE_ROW) return read_corrected_record(find_, kRecordColumnCount);
   if (status != SQLITE_DONE) return connection_->error("read");
   return no_such_record(id);
+}
+
+Result<std::vector<Correction>> Reader::corrections(const Uuid& id) {
+  const Run run(*connection_, find_corrections_);
+  find_corrections_.bind(1, id.bytes);
+  std::vector<Correction> corrections;
+  int status = find_corrections_.step();
+  for (; status == SQLITE_ROW; status = find_corrections_.step()) {
+    Result<std::optional<Correction>> correction = read_correction(find_corrections_, 0);
+    if (!correction) return std::move(correction).error();
+    corrections.push_back(**std::move(correction));
+  }
+  if (status != SQLITE_DONE) return connection_->error("read");
+  return corrections;
 }
 
 Result<Upload> Reader::find_upload(const Uuid& id) {

@@ -25,6 +25,7 @@ class Reader {
 
   // As in Store.
   Result<Record> find(const Uuid& id);
+  Result<std::vector<Correction>> corrections(const Uuid& id);
   Result<Upload> find_upload(const Uuid& id);
   Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids);
   Result<Page> list(const Query& query);
@@ -38,6 +39,7 @@ class Reader {
 
   std::shared_ptr<Connection> connection_;  // outlives its statements
   Statement find_;
+  Statement find_corrections_;
   Statement find_upload_;
   Statement find_media_type_;
   Statement newest_id_;

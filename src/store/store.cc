@@ -14,6 +14,7 @@
 #include "store/reader.h"
 #include "store/schema.h"
 #include "store/writer.h"
+#include "store/writer_socket.h"
 
 namespace espy::store {
 namespace {
@@ -26,30 +27,38 @@ constexpr std::size_t kMaxReaders = 4;
 
 class SqliteStore : public Store {
  public:
-  // `lock` and `writer` are absent when the store is open for reading only, `lock` also in memory.
-  SqliteStore(std::string path, const StoreOptions& options, std::optional<LockFile> lock,
-              std::unique_ptr<Writer> writer, std::unique_ptr<ReaderPool> readers)
+  // How a store is changed: by itself, through another process's writer, or not at all.
+  struct Writing {
+    // Closed from the last to the first.
+    std::optional<LockFile> lock = {};  // not in memory
+    std::unique_ptr<Writer> writer = {};
+    std::unique_ptr<WriterSocket> socket = {};  // not in memory, nor where there can be none
+    std::optional<WriterClient> client = {};
+  };
+
+  SqliteStore(std::string path, const StoreOptions& options, Writing writing,
+              std::unique_ptr<ReaderPool> readers)
       : path_(std::move(path)),
         options_(options),
-        lock_(std::move(lock)),
-        writer_(std::move(writer)),
+        writing_(std::move(writing)),
         readers_(std::move(readers)) {}
 
   ~SqliteStore() override {
-    if (writer_) writer_->finish();
+    if (writing_.writer) writing_.writer->finish();
   }
 
   using Store::append;
   void append(std::shared_ptr<const Entry> entry, Completion done) override {
-    if (!writer_) {
-      done(read_only());
-      return;
-    }
-    writer_->append(std::move(entry), std::move(done));
+    if (!writing_.writer) return done(read_only());
+    writing_.writer->append(std::move(entry), std::move(done));
   }
 
   Result<Record> find(const Uuid& id) override {
     return readers_->with_reader([&](Reader& reader) { return reader.find(id); });
+  }
+
+  Result<std::vector<Correction>> corrections(const Uuid& id) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.corrections(id); });
   }
 
   Result<Upload> find_upload(const Uuid& id) override {
@@ -68,13 +77,14 @@ class SqliteStore : public Store {
 
   using Store::correct;
   void correct(Correction correction, Completion done) override {
-    if (!writer_) return done(read_only());
-    writer_->correct(std::move(correction), std::move(done));
+    if (writing_.writer) return writing_.writer->correct(std::move(correction), std::move(done));
+    done(writing_.client ? writing_.client->correct(correction) : read_only());
   }
 
   Result<Erased> erase(const Choice& choice, const std::string& reason) override {
-    if (!writer_) return read_only();
-    return writer_->erase(choice, reason);
+    if (writing_.writer) return writing_.writer->erase(choice, reason);
+    if (writing_.client) return writing_.client->erase(choice, reason);
+    return read_only();
   }
 
   Result<Verification> backup(const std::filesystem::path& path) override {
@@ -83,7 +93,7 @@ class SqliteStore : public Store {
 
   Result<HistoryStatus> status() override {
     auto status = readers_->with_reader([](Reader& reader) { return reader.status(); });
-    if (status && writer_) status->writer = writer_->status();
+    if (status && writing_.writer) status->writer = writing_.writer->status();
     return status;
   }
 
@@ -102,10 +112,8 @@ class SqliteStore : public Store {
 
   const std::string path_;
   const StoreOptions options_;
-  // Closed from the last to the first: the readers before the writer's connection, the lock at the end.
-  std::optional<LockFile> lock_;
-  std::unique_ptr<Writer> writer_;
-  std::unique_ptr<ReaderPool> readers_;
+  Writing writing_;
+  std::unique_ptr<ReaderPool> readers_;  // closed before the writer's connection
 };
 
 Result<std::unique_ptr<Store>> open_memory_store(const StoreOptions& options) {
@@ -120,30 +128,47 @@ Result<std::unique_ptr<Store>> open_memory_store(const StoreOptions& options) {
   auto readers = std::make_unique<ReaderPool>(1, [connection] { return Reader::open(connection); });
   Result<std::unique_ptr<Writer>> writer = Writer::start(connection, options);
   if (!writer) return std::move(writer).error();
-  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::string(kInMemory), options, std::nullopt,
-                                                              *std::move(writer), std::move(readers)));
+  return std::unique_ptr<Store>(
+      std::make_unique<SqliteStore>(std::string(kInMemory), options,
+                                    SqliteStore::Writing{.writer = *std::move(writer)}, std::move(readers)));
+}
+
+Result<SqliteStore::Writing> begin_writing(const std::string& path, const StoreOptions& options) {
+  SqliteStore::Writing writing;
+  if (options.access == Access::read_only) return writing;
+  Result<LockFile> lock = LockFile::take(path);
+  if (!lock) {
+    if (options.access == Access::read_write) return std::move(lock).error();
+    Result<WriterClient> client = WriterClient::connect(path);
+    if (!client) {
+      return Error{lock.error().code,
+                   format("{}, and takes no requests ({})", lock.error().message, client.error().message)};
+    }
+    writing.client = *std::move(client);
+    return writing;
+  }
+  writing.lock.emplace(*std::move(lock));
+  Result<std::unique_ptr<Connection>> opened = open_for_writing(path);
+  if (!opened) return std::move(opened).error();
+  Result<std::unique_ptr<Writer>> writer = Writer::start(*std::move(opened), options);
+  if (!writer) return std::move(writer).error();
+  writing.writer = *std::move(writer);
+  Result<std::unique_ptr<WriterSocket>> socket = WriterSocket::listen(path, *writing.writer);
+  // Only what is erased or corrected from beside a running writer needs it.
+  if (!socket) log::warning(socket.error().message);
+  if (socket) writing.socket = *std::move(socket);
+  return writing;
 }
 
 Result<std::unique_ptr<Store>> open_file_store(const std::string& path, const StoreOptions& options) {
-  std::optional<LockFile> lock;
-  std::unique_ptr<Writer> writer;
-  if (options.access == Access::read_write) {
-    Result<LockFile> taken = LockFile::take(path);
-    if (!taken) return std::move(taken).error();
-    lock.emplace(*std::move(taken));
-    Result<std::unique_ptr<Connection>> opened = open_for_writing(path);
-    if (!opened) return std::move(opened).error();
-    Result<std::unique_ptr<Writer>> started = Writer::start(*std::move(opened), options);
-    if (!started) return std::move(started).error();
-    writer = *std::move(started);
-  }
+  Result<SqliteStore::Writing> writing = begin_writing(path, options);
+  if (!writing) return std::move(writing).error();
   auto readers = std::make_unique<ReaderPool>(kMaxReaders, [path]() -> Result<std::unique_ptr<Reader>> {
     Result<std::unique_ptr<Connection>> opened = open_for_reading(path);
     if (!opened) return std::move(opened).error();
     return Reader::open(*std::move(opened));
   });
-  auto store =
-      std::make_unique<SqliteStore>(path, options, std::move(lock), std::move(writer), std::move(readers));
+  auto store = std::make_unique<SqliteStore>(path, options, *std::move(writing), std::move(readers));
   // The first reader is opened here, so that what is wrong with the file is said now.
   const Result<std::optional<Uuid>> newest = store->newest_id();
   if (!newest) return newest.error();

@@ -23,6 +23,9 @@ namespace espy::store {
 enum class Access {
   read_write,  // the one writer
   read_only,   // may stand beside a writer, also of another process
+  // As read_write where nobody writes. Where another process does, that one erases and corrects what this one
+  // asks for; appends are refused.
+  through_writer,
 };
 
 struct StoreOptions {
@@ -145,7 +148,8 @@ class Store {
 
   // Opens "sqlite:PATH" or "sqlite::memory:"; creates or migrates the schema when it may write.
   // Errors: invalid_input (another scheme), not_found (read_only and no such file), unavailable (cannot be
-  // opened or written; another process is its writer), corrupt (not a store; made by a newer espy).
+  // opened or written; another process is its writer, and for through_writer: one that takes no requests),
+  // corrupt (not a store; made by a newer espy).
   static Result<std::unique_ptr<Store>> open(std::string_view url, const StoreOptions& options = {});
 
   // Finishes every append that was accepted.
@@ -184,6 +188,10 @@ class Store {
 
   // Errors: not_found, unavailable, corrupt (what is stored does not fit its checksum; names the record).
   virtual Result<Record> find(const Uuid& id) = 0;
+
+  // Returns every correction of a record, oldest first; none when there is no such record.
+  // Errors: unavailable, corrupt.
+  virtual Result<std::vector<Correction>> corrections(const Uuid& id) = 0;
 
   // Returns the picture of a record.
   // Errors: not_found (no such record, or its upload was not kept), unavailable, corrupt (it does not fit the

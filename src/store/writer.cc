@@ -431,6 +431,10 @@ void Writer::correct(Correction correction, Store::Completion done) {
            std::move(done)});
 }
 
+Result<void> Writer::correct(const Correction& correction) {
+  return perform([&] { return append_correction(correction); });
+}
+
 Result<void> Writer::append_correction(const Correction& correction) {
   bool has_record = true;
   Result<void> committed = in_transaction([&](ChainPoint& head) {

@@ -47,6 +47,7 @@ class Writer {
   // As in Store. Threads: any.
   void append(std::shared_ptr<const Entry> entry, Store::Completion done);
   void correct(Correction correction, Store::Completion done);
+  Result<void> correct(const Correction& correction);  // waits
   Result<Erased> erase(const Choice& choice, const std::string& reason);
   WriterStatus status();
 

@@ -34,10 +34,6 @@ class HistoryTest(espy.TestCase):
         answer = server.request("POST", f"/api/history/{anns[0]}/correction", correction,
                                 {"Content-Type": "application/json"})
         self.assertEqual(answer.json["correction"]["label"], 1)
-        # While the server writes, no other process may.
-        refused = self.command("erase", "--subject", subject, status=1)
-        self.assertIn("another espy", refused.stderr)
-
         self.run_espy("history", "backup", *self.STORE, "copy.db")
         self.assertEqual(server.stop(), 0)
         noted = self.head()
@@ -60,6 +56,32 @@ class HistoryTest(espy.TestCase):
         restored = self.run_espy("history", "list", "--store", "sqlite:copy.db", "--json")
         self.assertEqual(len(json.loads(restored.stdout)["records"]), 8)
 
+    def test_erasing_and_correcting_beside_a_running_server(self):
+        server = self.serve()
+        anns = [self.upload(server, "ann") for _ in range(3)]
+        other = self.upload(server)
+        said = self.command("erase", "--subject", "ann", "--reason", "request 18").stderr
+        self.assertIn("erased 3 records", said)
+        self.assertNotIn("write-ahead log", said)
+        self.assertEqual(server.get(f"/api/history/{anns[0]}").status, 404)
+        self.command("erase", "--subject", "ann", status=1)
+        self.command("correct", other, "--label", 1, "--author", "bob")
+        self.assertEqual(server.get(f"/api/history/{other}").json["correction"]["author"], "bob")
+        self.assertEqual(self.metric(server, "espy_history_erased_total"), 3)
+        for name in ("history.db", "history.db-wal"):
+            for record in anns:
+                self.assertNotIn(bytes.fromhex(record.replace("-", "")), (self.folder / name).read_bytes())
+        self.command("verify")
+        # Nothing of this goes over the network.
+        self.assertEqual(server.request("DELETE", f"/api/history/{other}").status, 405)
+        server.kill()  # and a name that was left behind is in nobody's way
+        self.command("erase", "--id", other)
+        server = self.serve()
+        (self.folder / "history.db-socket").unlink()
+        refused = self.command("erase", "--subject", "ann", status=1)
+        self.assertIn(f"another espy (process {server.process.pid})", refused.stderr)
+        self.assertIn("takes no requests", refused.stderr)
+
     def head(self):
         return json.loads(self.command("verify", "--json").stdout)["head"]
 
@@ -73,7 +95,8 @@ class HistoryTest(espy.TestCase):
         self.assertEqual(server.get(f"/api/history/{record}").json["correction"]["class"], "one")
         self.assertIn("corrected: <strong>one</strong>", server.get("/history", Accept="text/html").text)
         self.assertIn(",1,one\r\n", self.run_espy("history", "export", *self.STORE).stdout.replace("\n", "\r\n"))
-        self.command("correct", record, "--label", 2, status=1)  # the server writes
+        self.command("correct", record, "--label", 2)  # the server does it
+        self.assertEqual(server.get(f"/api/history/{record}").json["correction"]["label"], 2)
 
     def test_verify_finds_what_was_changed(self):
         server = self.serve()
@@ -98,13 +121,15 @@ class HistoryTest(espy.TestCase):
             self.upload(server, "ann" if number % 2 else None, f"{number}, \"x\".png")
         server.stop()
         record = json.loads(self.command("list", "--json").stdout)["records"][2]["id"]
-        self.command("correct", record, "--label", 1, "--note", "two\nlines, \"quoted\"")
+        for label in (3, 1, 2):
+            self.command("correct", record, "--label", label, "--note", "two\nlines, \"quoted\"")
         for form in ("csv", "ndjson"):
             store = ("--store", f"sqlite:{form}.db")
             self.command("export", "--complete", "--format", form, "--out", f"first.{form}")
             for _ in range(2):  # the second time nothing is new
                 self.run_espy("history", "import", *store, f"first.{form}")
-            self.run_espy("history", "verify", *store)
+            found = json.loads(self.run_espy("history", "verify", *store, "--json").stdout)
+            self.assertEqual((found["records"], found["corrections"]), (6, 3))
             self.run_espy("history", "export", *store, "--complete", "--format", form, "--out", f"second.{form}")
             self.assertEqual((self.folder / f"first.{form}").read_bytes(), (self.folder / f"second.{form}").read_bytes())
             shown = [self.run_espy("history", "list", *s, "--json").stdout for s in (self.STORE, store)]

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "cli/archive.h"
 #include "cli/csv.h"
@@ -13,9 +14,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto values = line.starts_with('{') ? espy::http::parse_texts(line, espy::cli::archive_fields())
                                             : espy::cli::parse_csv_line(line);
   if (!values || values->size() != espy::cli::archive_fields().size()) return 0;
-  const auto entry = espy::cli::from_archive(*values);
-  if (!entry) return 0;
-  const auto again = espy::cli::from_archive(espy::cli::to_archive(entry->record, entry->upload));
-  if (!again || again->record != entry->record) std::abort();
+  const auto read = espy::cli::from_archive(*values);
+  if (!read || !read->entry) return 0;
+  std::vector<espy::store::Correction> corrections;
+  if (read->correction) corrections.push_back(*read->correction);
+  const auto lines = espy::cli::to_archive(read->entry->record, read->entry->upload, corrections);
+  const auto again = espy::cli::from_archive(lines.front());
+  if (!again || again->entry->record != read->entry->record || again->correction != read->correction) {
+    std::abort();
+  }
   return 0;
 }
