@@ -50,8 +50,8 @@ TEST(CellsTest, BytesAreThoseOfTheProtocol) {
 }
 
 TEST(CellsTest, NullsReadAsNothing) {
-  const std::string null("\xff\xff\xff\xff", 4);
-  CellReader reader(null + null);
+  const std::string nulls("\xff\xff\xff\xff\xff\xff\xff\xff", 8);
+  CellReader reader(nulls);
   EXPECT_EQ(reader.integer<std::int64_t>(), 0);
   EXPECT_EQ(reader.text(), "");
   EXPECT_FALSE(reader.broken());

@@ -11,6 +11,13 @@ namespace espy::cassandra {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+namespace {
+
+// A cluster that takes some records and fails others says so no more often than this.
+constexpr std::chrono::seconds kBetweenWarnings{10};
+
+}  // namespace
+
 Forwarder::Forwarder(Outbox& outbox, Cluster& cluster, const ForwarderOptions& options)
     : outbox_(outbox), cluster_(cluster), options_(options), pause_(options.first_pause), thread_([this] {
         run();
@@ -233,7 +240,11 @@ bool Forwarder::advance() {
 
 void Forwarder::fail(const Error& error) {
   const Time now = steady_clock::now();
-  if (!failing_) log::warning(format("records are not forwarded to cassandra: {}", error.message));
+  if (!warned_ && now >= warn_at_) {
+    log::warning(format("records are not forwarded to cassandra: {}", error.message));
+    warned_ = true;
+    warn_at_ = now + kBetweenWarnings;
+  }
   // Those that were in flight together fail together: that is one failure.
   if (!failing_ || now >= try_at_) try_at_ = now + next_pause();
   failing_ = true;
@@ -243,8 +254,8 @@ void Forwarder::fail(const Error& error) {
 }
 
 void Forwarder::succeed() {
-  if (failing_) log::info("records are forwarded to cassandra again");
-  failing_ = false;
+  if (warned_) log::info("records are forwarded to cassandra again");
+  warned_ = failing_ = false;
   pause_ = options_.first_pause;
   const std::lock_guard lock(mutex_);
   figures_.connected = true;

@@ -138,6 +138,8 @@ class Forwarder {
   std::uint64_t generation_ = 0;  // of the window; answers to an older one count for nothing
   bool prepared_ = false;
   bool failing_ = false;
+  bool warned_ = false;
+  Time warn_at_{};
   std::chrono::milliseconds pause_;
   Time try_at_{};
   double tokens_ = 0;
