@@ -24,6 +24,7 @@
 #include "model/predictor.h"
 #include "model/recipe.h"
 #include "model/train.h"
+#include "nn/predictor.h"
 #include "store/bench.h"
 
 namespace espy::cli {
@@ -102,7 +103,26 @@ std::string to_bmp(const image::GrayImage& picture) {
   return file;
 }
 
-ExitStatus bench_predict(bool json) {
+// Returns what a calibration costs a picture: probabilities, foreignness, and so the verdict; without the
+// network. Errors: as nn::Predictor::create.
+Result<double> verdict_microseconds(const model::Model& model, const image::Input& input) {
+  Result<std::unique_ptr<nn::Predictor>> network = nn::Predictor::create(model.network());
+  if (!network) return std::move(network).error();
+  std::vector<float> values(input.size());
+  std::ranges::transform(input, values.begin(),
+                         [](std::uint8_t value) { return static_cast<float>(value) / 255.0F; });
+  const std::span<const float> logits = (*network)->logits(values, 1);
+  const std::span<const float> features = (*network)->features();
+  const model::Calibration& calibration = *model.calibration();
+  return microseconds_a_call([&] {
+    (void)calibration.probabilities(logits);
+    (void)calibration.foreignness(input, features, logits);
+  });
+}
+
+ExitStatus bench_predict(const std::string& precision_name, bool json) {
+  const auto precision = usable_precision(precision_name);
+  if (!precision) return fail(precision.error());
   std::vector<Figure> figures;
   for (const int side : {28, 512}) {
     const image::GrayImage picture = draw_stroke(side, side);
@@ -119,7 +139,7 @@ ExitStatus bench_predict(bool json) {
   for (const ShippedModel& shipped : shipped_models()) {
     const auto model = load_model(std::string(shipped.name));
     if (!model) return fail(model.error());
-    model::Predictor predictor(*model);
+    model::Predictor predictor(*model, *precision);
     const image::Input input = image::prepare(draw_stroke(100, 100), (*model)->preparation());
     for (const std::size_t batch : {1, 64}) {
       const std::vector<image::Input> inputs(batch, input);
@@ -127,6 +147,10 @@ ExitStatus bench_predict(bool json) {
       figures.push_back({format("predict {}, batch of {}", shipped.name, batch),
                          microseconds / static_cast<double>(batch), "us/picture"});
     }
+    if (!(*model)->calibration()) continue;
+    const auto verdict = verdict_microseconds(**model, input);
+    if (!verdict) return fail(verdict.error());
+    figures.push_back({format("verdict {}", shipped.name), *verdict, "us/picture"});
   }
   print_figures(figures, json ? FigureStyle::json : FigureStyle::table);
   return ExitStatus::done;
@@ -165,22 +189,50 @@ ExitStatus bench_train(int threads, bool json) {
   return ExitStatus::done;
 }
 
-ExitStatus bench_store(const std::string& folder, bool json) {
+double count(std::chrono::microseconds duration) { return static_cast<double>(duration.count()); }
+
+// The disk's own figures of the same minute stand beside each kind of measurement.
+void add_disk(std::vector<Figure>& figures, const store::DiskFigures& disk, std::string_view beside) {
+  figures.push_back({format("disk alone, beside {}", beside), disk.syncs_per_second, "syncs/s"});
+  figures.push_back({format("disk alone, median, beside {}", beside), count(disk.median), "us"});
+  figures.push_back({format("disk alone, 99th percentile, beside {}", beside), count(disk.p99), "us"});
+}
+
+ExitStatus bench_store(const std::string& folder, std::int64_t records, bool json) {
   std::vector<Figure> figures;
-  double syncs = 0;
   for (const int clients : {1, 16, 64}) {
     const auto measured = store::measure(folder, clients, std::chrono::seconds(2));
     if (!measured) return fail(measured.error());
-    syncs = std::max(syncs, measured->disk_syncs_per_second);
     const std::string who = format("{} {}", clients, clients == 1 ? "client" : "clients");
+    add_disk(figures, measured->disk, who);
     figures.push_back({format("durable records, {}", who), measured->rows_per_second, "records/s"});
-    figures.push_back(
-        {format("median latency, {}", who), static_cast<double>(measured->median_latency.count()), "us"});
-    figures.push_back(
-        {format("99th percentile, {}", who), static_cast<double>(measured->p99_latency.count()), "us"});
+    figures.push_back({format("records a sync of the disk, {}", who),
+                       measured->rows_per_second / measured->disk.syncs_per_second, "records"});
+    figures.push_back({format("median latency, {}", who), count(measured->median_latency), "us"});
+    figures.push_back({format("99th percentile, {}", who), count(measured->p99_latency), "us"});
     figures.push_back({format("processor, {}", who), measured->cpu_microseconds_per_row, "us/record"});
   }
-  figures.insert(figures.begin(), {"disk alone, 4 KiB and fdatasync", syncs, "syncs/s"});
+  const auto half = store::measure_half_load(folder, std::chrono::seconds(4));
+  if (!half) return fail(half.error());
+  add_disk(figures, half->disk, "half load");
+  figures.push_back({"half load", half->rows_per_second, "records/s"});
+  figures.push_back({"median latency, half load", count(half->median_latency), "us"});
+  figures.push_back({"99th percentile, half load", count(half->p99_latency), "us"});
+  figures.push_back({"greatest latency, half load", count(half->greatest_latency), "us"});
+  if (records > 0) {
+    const auto pages = store::measure_pages(folder, records);
+    if (!pages) return fail(pages.error());
+    add_disk(figures, pages->disk, "pages");
+    figures.push_back({"appends in bulk", pages->bulk_rows_per_second, "records/s"});
+    for (const auto& [kind, latency] : {std::pair{"newest", pages->newest},
+                                        {"by time", pages->by_time},
+                                        {"by label", pages->by_label},
+                                        {"by file name", pages->by_file_name},
+                                        {"by cursor", pages->by_id}}) {
+      figures.push_back({format("page of 50 {}, median", kind), count(latency.median), "us"});
+      figures.push_back({format("page of 50 {}, 99th percentile", kind), count(latency.p99), "us"});
+    }
+  }
   print_figures(figures, json ? FigureStyle::json : FigureStyle::table);
   return ExitStatus::done;
 }
@@ -188,9 +240,15 @@ ExitStatus bench_store(const std::string& folder, bool json) {
 }  // namespace
 
 Action declare_bench_predict(Flags& flags) {
-  auto json = std::make_shared<bool>(false);
-  flags.toggle("--json", *json, "print one JSON object");
-  return [json] { return bench_predict(*json); };
+  struct Settings {
+    std::string precision = "f32";
+    bool json = false;
+  };
+  auto settings = std::make_shared<Settings>();
+  flags.choice("--precision", {"f32", "bf16"}, settings->precision,
+               "numbers to multiply in; bf16 is quicker where the processor has it, and less exact");
+  flags.toggle("--json", settings->json, "print one JSON object");
+  return [settings] { return bench_predict(settings->precision, settings->json); };
 }
 
 Action declare_bench_train(Flags& flags) {
@@ -208,12 +266,15 @@ Action declare_bench_train(Flags& flags) {
 Action declare_bench_store(Flags& flags) {
   struct Settings {
     std::string folder = ".";
+    std::int64_t records = 100'000;
     bool json = false;
   };
   auto settings = std::make_shared<Settings>();
   flags.text("--folder", "DIR", settings->folder, "a folder on the disk to measure");
+  flags.number<std::int64_t>("--records", "N", settings->records, {0, 1'000'000'000},
+                             "pages are read from a history of so many, 1.5 KB each; 0: none are");
   flags.toggle("--json", settings->json, "print one JSON object");
-  return [settings] { return bench_store(settings->folder, settings->json); };
+  return [settings] { return bench_store(settings->folder, settings->records, settings->json); };
 }
 
 }  // namespace espy::cli

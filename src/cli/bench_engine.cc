@@ -41,14 +41,7 @@ struct Settings {
   bool json = false;
 };
 
-std::string_view name_of(nn::Precision precision) {
-  return precision == nn::Precision::bf16 ? "bf16" : "f32";
-}
-
 std::string threads_text(int threads) { return threads == 1 ? "1 thread" : format("{} threads", threads); }
-
-// Whether training in half precision differs from that in single precision (nn/precision.h).
-bool trains_in_half(const model::Recipe& recipe) { return nn::has_layer<nn::BatchNorm>(recipe.architecture); }
 
 // One run of the command: what it is asked for, and the figures so far.
 class EngineBench {
@@ -127,7 +120,7 @@ class EngineBench {
       for (const int threads : thread_counts_) {
         const auto peak = nn::measure_peak(precision, threads);
         if (!peak) return peak.error();
-        const std::string which = format("{}, {}", name_of(precision), threads_text(threads));
+        const std::string which = format("{}, {}", nn::to_string(precision), threads_text(threads));
         if (peak->instructions > 0) {
           add(format("peak of instructions, {}", which), peak->instructions * 1e-9, "GFLOP/s");
         }
@@ -154,13 +147,12 @@ class EngineBench {
     const model::Dataset data = make_noise(6000);
     for (const model::Recipe* recipe : recipes_) {
       for (const nn::Precision precision : precisions_) {
-        if (precision == nn::Precision::bf16 && !trains_in_half(*recipe)) continue;
         for (const int wanted : thread_counts_) {
           const int threads = std::min(wanted, recipe->batch_size);
           const auto rate = images_a_second(data, *recipe, precision, threads);
           if (!rate) return rate.error();
           const std::string name =
-              format("train {} {}, {}", recipe->name, name_of(precision), threads_text(threads));
+              format("train {} {}, {}", recipe->name, nn::to_string(precision), threads_text(threads));
           add(name, kEpochImages / *rate, "s/epoch of 60,000");
           add_rate(name, static_cast<double>(*nn::training_operations(recipe->architecture)) * *rate,
                    precision, threads);
@@ -198,13 +190,12 @@ class EngineBench {
     for (const model::Recipe* recipe : recipes_) {
       const int samples = recipe->chunk_size > 0 ? recipe->chunk_size : recipe->batch_size;
       for (const nn::Precision precision : precisions_) {
-        if (precision == nn::Precision::bf16 && !trains_in_half(*recipe)) continue;
         const auto network = nn::initialize(recipe->architecture, recipe->initializer, 1);
         if (!network) return network.error();
         const auto times = nn::measure_operations(*network, samples, precision);
         if (!times) return times.error();
         for (const nn::OperationTime& time : *times) {
-          const std::string name = format("{} {}, {} samples, {}: {}", recipe->name, name_of(precision),
+          const std::string name = format("{} {}, {} samples, {}: {}", recipe->name, nn::to_string(precision),
                                           samples, time.name, time.implementation);
           add(name, time.seconds * 1e6, "us");
           if (time.operations == 0) continue;
@@ -219,15 +210,17 @@ class EngineBench {
     for (const model::Recipe* recipe : recipes_) {
       const auto network = nn::initialize(recipe->architecture, recipe->initializer, 1);
       if (!network) return network.error();
-      for (const int batch : {1, 64}) {
-        for (const int threads : thread_counts_) {
-          const auto rate = predictions_a_second(*network, batch, threads);
-          if (!rate) return rate.error();
-          const std::string name =
-              format("predict {} f32, batch of {}, {}", recipe->name, batch, threads_text(threads));
-          add(name, *rate, "images/s");
-          add_rate(name, static_cast<double>(*nn::inference_operations(recipe->architecture)) * *rate,
-                   nn::Precision::f32, threads);
+      for (const nn::Precision precision : precisions_) {
+        for (const int batch : {1, 64}) {
+          for (const int threads : thread_counts_) {
+            const auto rate = predictions_a_second(*network, precision, batch, threads);
+            if (!rate) return rate.error();
+            const std::string name = format("predict {} {}, batch of {}, {}", recipe->name,
+                                            nn::to_string(precision), batch, threads_text(threads));
+            add(name, *rate, "images/s");
+            add_rate(name, static_cast<double>(*nn::inference_operations(recipe->architecture)) * *rate,
+                     precision, threads);
+          }
         }
       }
     }
@@ -235,10 +228,11 @@ class EngineBench {
   }
 
   // Each thread has its own predictor and its own batches, as the server's event loops have.
-  Result<double> predictions_a_second(const nn::Network& network, int batch, int threads) const {
+  Result<double> predictions_a_second(const nn::Network& network, nn::Precision precision, int batch,
+                                      int threads) const {
     std::vector<std::unique_ptr<nn::Predictor>> predictors;
     for (int i = 0; i < threads; ++i) {
-      auto predictor = nn::Predictor::create(network);
+      auto predictor = nn::Predictor::create(network, precision);
       if (!predictor) return std::move(predictor).error();
       predictors.push_back(*std::move(predictor));
     }

@@ -3,7 +3,9 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/result.h"
 #include "store/record.h"
 
 namespace espy::cli {
@@ -16,5 +18,12 @@ std::string csv_field(std::string_view text);
 std::string csv_heading();
 
 std::string csv_line(const store::Record& record);
+
+// Whether the text, the beginning of a line, ends inside quotes: then the line break behind it belongs to a
+// field.
+bool ends_inside_quotes(std::string_view text);
+
+// Reads one line without its line break. Errors: invalid_input (quotes that do not fit).
+Result<std::vector<std::string>> parse_csv_line(std::string_view line);
 
 }  // namespace espy::cli

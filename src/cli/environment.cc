@@ -29,6 +29,12 @@ int thread_count(int threads) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+Result<nn::Precision> usable_precision(const std::string& name) {
+  const nn::Precision precision = *nn::precision_named(name);
+  if (auto ok = nn::check_precision(precision); !ok) return std::move(ok).error();
+  return precision;
+}
+
 std::string processor_name() {
   std::ifstream information("/proc/cpuinfo");
   for (std::string line; std::getline(information, line);) {

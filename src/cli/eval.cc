@@ -23,6 +23,7 @@ struct Settings {
   std::string foreign;
   std::optional<double> coverage;
   int threads = 0;
+  std::string precision = "f32";
   bool json = false;
 };
 
@@ -134,14 +135,16 @@ ExitStatus evaluate(const Settings& settings) {
   const auto data = model::load_dataset(settings.data, model::Split::test, data_search());
   if (!data) return fail(data.error());
   const int threads = thread_count(settings.threads);
-  const auto evaluation = model::evaluate(*model, *data, threads, settings.coverage);
+  const auto precision = usable_precision(settings.precision);
+  if (!precision) return fail(precision.error());
+  const auto evaluation = model::evaluate(*model, *data, threads, settings.coverage, *precision);
   if (!evaluation) return fail(evaluation.error());
   Extras extras{.coverage = settings.coverage, .foreign_name = {}, .separation = {}};
   if (!settings.foreign.empty()) {
     const auto foreign =
         model::load_dataset(settings.foreign, model::Split::test, data_search(), (*model)->preparation());
     if (!foreign) return fail(foreign.error());
-    const auto separation = model::separate(*model, data->inputs, foreign->inputs, threads);
+    const auto separation = model::separate(*model, data->inputs, foreign->inputs, threads, *precision);
     if (!separation) return fail(separation.error());
     extras.foreign_name = foreign->name;
     extras.separation = *separation;
@@ -189,6 +192,8 @@ Action declare_eval(Flags& flags) {
                                 "also measure the sets of classes that hold the right one so often");
   flags.number<int>("--threads", "N", settings->threads, {0, 1024}, "threads to compute with",
                     "one for each processor");
+  flags.choice("--precision", {"f32", "bf16"}, settings->precision,
+               "numbers to multiply in; bf16 is quicker where the processor has it, and less exact");
   flags.toggle("--json", settings->json, "print one JSON object");
   return [settings] { return evaluate(*settings); };
 }

@@ -182,6 +182,15 @@ void Flags::bytes(std::string name, std::size_t& value, std::string help) {
       });
 }
 
+void Flags::optional_bytes(std::string name, std::optional<std::uint64_t>& value, std::string help) {
+  add({.name = std::move(name), .value = "BYTES", .text = std::move(help)},
+      [&value](const std::string& given) -> std::optional<std::string> {
+        value = parse_bytes(given);
+        if (value) return std::nullopt;
+        return format("'{}' is not a number of bytes up to 1024GiB, such as 65536, 64KiB or 16MiB", given);
+      });
+}
+
 void Flags::optional_time(std::string name, std::optional<Timestamp>& value, std::string help) {
   add({.name = std::move(name), .value = "TIME", .text = std::move(help)},
       [&value](const std::string& given) -> std::optional<std::string> {

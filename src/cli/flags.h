@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -56,6 +57,7 @@ class Flags {
                        std::string& value, std::string help);
   // A number of bytes, which may end in KiB, MiB or GiB.
   void bytes(std::string name, std::size_t& value, std::string help);
+  void optional_bytes(std::string name, std::optional<std::uint64_t>& value, std::string help);
   void optional_time(std::string name, std::optional<Timestamp>& value, std::string help);
   void optional_id(std::string name, std::optional<Uuid>& value, std::string help);
   void toggle(std::string name, bool& value, std::string help);

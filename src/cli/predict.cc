@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "cli/commands.h"
+#include "cli/environment.h"
 #include "cli/output.h"
 #include "cli/shipped_models.h"
 #include "cli/text.h"
@@ -31,6 +32,7 @@ struct Settings {
   std::string model;
   std::vector<std::string> files;
   std::optional<double> coverage;
+  std::string precision = "f32";
   bool json = false;
 };
 
@@ -154,7 +156,9 @@ ExitStatus predict(const Settings& settings) {
     return fail({ErrorCode::invalid_input,
                  format("model {} has no calibration, so it has no sets of a coverage", settings.model)});
   }
-  model::Predictor predictor(*model);
+  const auto precision = usable_precision(settings.precision);
+  if (!precision) return fail(precision.error());
+  model::Predictor predictor(*model, *precision);
 
   ExitStatus status = ExitStatus::done;
   std::vector<std::string> files;
@@ -190,6 +194,8 @@ Action declare_predict(Flags& flags) {
                           "all files below it");
   flags.optional_number<double>("--coverage", "SHARE", settings->coverage, {0, 1},
                                 "also name the set of classes that holds the right one so often, 0 to 1");
+  flags.choice("--precision", {"f32", "bf16"}, settings->precision,
+               "numbers to multiply in; bf16 is quicker where the processor has it, and less exact");
   flags.toggle("--json", settings->json, "print one JSON object a line, with all probabilities");
   return [settings] { return predict(*settings); };
 }

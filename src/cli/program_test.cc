@@ -82,7 +82,8 @@ TEST(Program, AnUnknownCommandIsAUsageErrorThatNamesTheNearest) {
 }
 
 TEST(Program, AMissingCommandOrValueIsAUsageError) {
-  expect_usage_error("history", "a command is missing: list, show, export");
+  expect_usage_error(
+      "history", "a command is missing: list, show, export, import, status, correct, erase, verify, backup");
   expect_usage_error("serve --port", "--port needs a value");
   expect_usage_error("train --data --recipe mlp --out x", "--data: needs a value, but --recipe follows");
   expect_usage_error("train --recipe mlp --out x", "--data is required");

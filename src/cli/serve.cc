@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/environment.h"
 #include "cli/help.h"
 #include "cli/output.h"
 #include "cli/shipped_models.h"
@@ -39,7 +41,9 @@ std::chrono::milliseconds to_milliseconds(double seconds) {
 struct Settings {
   std::vector<std::string> models;
   std::string store = "sqlite:espy.db";
+  std::string precision = "f32";
   store::StoreOptions store_options;
+  std::optional<int> keep_days;
   image::DecodeLimits limits;
   http::ServerOptions server;
   double request_timeout = Seconds(http::ServerOptions{}.request_timeout).count();
@@ -133,9 +137,13 @@ ExitStatus serve(Settings settings) {
 
   const auto registry = load_models(settings.models);
   if (!registry) return fail(registry.error());
+  if (settings.keep_days) settings.store_options.max_age = std::chrono::days(*settings.keep_days);
   const auto store = store::Store::open(settings.store, settings.store_options);
   if (!store) return fail(store.error());
-  const auto classifier = service::Classifier::create(*registry, **store, {.decode_limits = settings.limits});
+  const auto precision = usable_precision(settings.precision);
+  if (!precision) return fail(precision.error());
+  const auto classifier = service::Classifier::create(
+      *registry, **store, {.decode_limits = settings.limits, .precision = *precision});
   if (!classifier) return fail(classifier.error());
   settings.server.max_body_bytes = settings.limits.max_bytes + kMultipartFrameBytes;
   settings.server.request_timeout = to_milliseconds(settings.request_timeout);
@@ -173,9 +181,15 @@ Action declare_serve(Flags& flags) {
                               "port to listen on; 0 takes a free one");
   flags.number<int>("--threads", "N", settings->server.threads, {0, 1024}, "event loops",
                     "one for each processor");
+  flags.choice("--precision", {"f32", "bf16"}, settings->precision,
+               "numbers to multiply in; bf16 is quicker where the processor has it, and less exact");
   flags.text("--store", "URL", settings->store, "where records are kept: sqlite:PATH or sqlite::memory:");
   flags.bytes("--max-kept-upload", settings->store_options.max_kept_upload_bytes,
               "larger uploads are not kept beside their record; 0 keeps none");
+  flags.optional_number<int>("--keep-days", "DAYS", settings->keep_days, {1, 100'000},
+                             "records older than this are removed, little by little; without: none");
+  flags.optional_bytes("--keep-bytes", settings->store_options.max_bytes,
+                       "the oldest records are removed while the history is larger; without: none");
   flags.bytes("--max-upload", settings->limits.max_bytes, "larger uploads are refused");
   flags.number<std::uint64_t>("--max-pixels", "N", settings->limits.max_pixels, {.least = 1},
                               "pictures with more pixels are refused");

@@ -44,12 +44,6 @@ struct Settings {
   bool json = false;
 };
 
-std::optional<nn::Precision> precision_named(std::string_view name) {
-  if (name == "f32") return nn::Precision::f32;
-  if (name == "bf16") return nn::Precision::bf16;
-  return std::nullopt;
-}
-
 // Found out before the training rather than after it.
 Result<void> check_writable(const std::filesystem::path& file) {
   const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
@@ -148,7 +142,7 @@ Result<model::ModelContent> train_visibly(const model::Dataset& data, const mode
                       {.seed = settings.seed,
                        .threads = threads,
                        .max_steps = settings.max_steps,
-                       .precision = precision_named(settings.precision),
+                       .precision = nn::precision_named(settings.precision),
                        .on_progress = on_progress,
                        .checkpoints = std::move(checkpoints),
                        .resume_from = std::move(resume_from)});
@@ -256,7 +250,7 @@ Action declare_train(Flags& flags) {
   flags.number<int>("--max-steps", "N", settings->max_steps, {0, 1'000'000'000},
                     "train each network for at most so many steps", "as the recipe says");
   flags.choice("--precision", {"auto", "f32", "bf16"}, settings->precision,
-               "numbers that the recipes 5s and 1m multiply in; auto: bf16 where the processor has it");
+               "numbers to multiply in; auto: bf16 for networks with batch norms where the processor has it");
   flags.optional_text("--checkpoint", "FILE", settings->checkpoint,
                       "keep in this file what a training that ends early can go on from");
   flags.number<int>("--checkpoint-every", "SECONDS", settings->checkpoint_seconds, {0, 86'400},

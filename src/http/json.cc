@@ -101,6 +101,26 @@ void append_record(JsonWriter& json, const store::Record& record, std::string_vi
   } else {
     json.value(to_string(record.reason));
   }
+  json.key("subject");
+  if (record.subject.empty()) {
+    json.null();
+  } else {
+    json.value(record.subject);
+  }
+  json.key("correction");
+  if (record.correction) {
+    const store::Correction& correction = *record.correction;
+    json.begin_object()
+        .field("id", to_string(correction.id))
+        .field("time", to_string(correction.time))
+        .field("label", correction.label)
+        .field("class", correction.class_name)
+        .field("author", correction.author)
+        .field("note", correction.note)
+        .end_object();
+  } else {
+    json.null();
+  }
   json.key("alternative");
   if (record.alternative.empty()) {
     json.null();

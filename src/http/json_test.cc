@@ -55,7 +55,8 @@ TEST(AppendRecord, TellsEverythingThatIsKept) {
   const boost::json::value expected = boost::json::parse(R"({
     "id": "01936f2e-7a1b-7c3d-8e4f-0123456789ab", "time": "2023-11-14T22:13:20.123456Z",
     "model": "digits", "version": "3fa2b1c09d11", "file_name": "my \"7\".png", "label": 7, "class": "seven",
-    "confidence": 0.9731, "verdict": "recognized", "reason": null, "alternative": null, "latency_us": 42,
+    "confidence": 0.9731, "verdict": "recognized", "reason": null, "subject": null, "correction": null,
+    "alternative": null, "latency_us": 42,
     "upload": {"sha256": "0000000000000000000000000000000000000000000000000000000000000000",
                "bytes": 300, "url": "/uploads/x.png"},
     "durable": true})");

@@ -19,6 +19,7 @@ struct Request {
   std::string target;  // as it came: path and query, still percent-encoded
   std::string content_type;
   std::string accept;
+  std::string subject{};  // of the field Espy-Subject
   std::string body;
   Afterwards afterwards = Afterwards::close;  // as the client wishes
 };

@@ -80,10 +80,16 @@ Html reason_html(const store::Record& record) {
   return {format("<p class=\"quiet\">{}</p>\n", escape(reason).text)};
 }
 
+Html correction_html(const store::Record& record) {
+  if (!record.correction) return {};
+  return {format("<p>corrected: <strong>{}</strong></p>\n", escape(record.correction->class_name).text)};
+}
+
 std::vector<Value> record_values(const store::Record& record) {
   return {
       {"answer", escape(answer_words(record))},
       {"reason", reason_html(record)},
+      {"correction", correction_html(record)},
       {"confidence", {format("{:.4f}", record.confidence)}},
       {"percent", escape(confidence_words(record.confidence))},
       {"model", escape(record.model)},

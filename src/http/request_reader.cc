@@ -31,6 +31,7 @@ class RequestReader::Parser {
     request_.target.clear();
     request_.content_type.clear();
     request_.accept.clear();
+    request_.subject.clear();
     request_.body.clear();
     request_.method = Method::other;
     expects_continue_ = false;
@@ -61,8 +62,12 @@ class RequestReader::Parser {
       owner_.in_head_ = true;
     }
     void on_response_impl(int, View, int, error_code&) override {}
-    void on_field_impl(beast::http::field name, View, View value, error_code&) override {
-      if (owner_.in_head_) owner_.take_field(name, {value.data(), value.size()});
+    void on_field_impl(beast::http::field name, View text, View value, error_code&) override {
+      if (!owner_.in_head_) return;
+      owner_.take_field(name, {value.data(), value.size()});
+      if (name == beast::http::field::unknown && beast::iequals(text, "espy-subject")) {
+        owner_.request_.subject.assign(value.data(), value.size());
+      }
     }
     void on_header_impl(error_code& error) override {
       owner_.in_head_ = false;

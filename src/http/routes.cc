@@ -12,6 +12,8 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "http/json.h"
+#include "http/json_input.h"
+#include "http/metrics.h"
 #include "http/multipart.h"
 #include "http/page.h"
 #include "http/text.h"
@@ -93,6 +95,7 @@ Result<store::Query> parse_filters(const Query& parameters, EmptyFilter empty) {
   store::Query query;
   if (const auto value = given("model")) query.model = *value;
   if (const auto value = given("file_name")) query.file_name = *value;
+  if (const auto value = given("subject")) query.subject = *value;
   for (const auto& [name, time] : {std::pair{"from", &query.from}, {"until", &query.until}}) {
     if (const auto value = given(name)) {
       *time = parse_timestamp(*value);
@@ -143,6 +146,7 @@ Result<Listing> list(store::Store& store, const store::Query& query) {
 struct Form {
   const Part* file = nullptr;
   std::optional<std::string> model;
+  std::optional<std::string> subject;
   std::vector<Part> parts;
 };
 
@@ -160,9 +164,25 @@ Result<Form> parse_form(const Request& request) {
     } else if (part.name == "model") {
       if (form.model) return Error{ErrorCode::invalid_input, "there are two parts named model"};
       form.model = std::string(part.content);
+    } else if (part.name == "subject") {
+      if (form.subject) return Error{ErrorCode::invalid_input, "there are two parts named subject"};
+      form.subject = std::string(part.content);
     }
   }
   return form;
+}
+
+// Whom the picture is about: the form says it, or the header. It is kept as it was said, for two that differ
+// must stay two; so one that is too long is refused, not cut.
+Result<std::string> subject_of(const Request& request, const Form* form) {
+  constexpr std::size_t kMaxSubjectBytes = 255;
+  std::string subject = form && form->subject ? *form->subject : request.subject;
+  if (subject.size() > kMaxSubjectBytes) {
+    return Error{ErrorCode::invalid_input,
+                 format("subject has {} bytes, limit is {}", subject.size(), kMaxSubjectBytes)};
+  }
+  if (valid_utf8(subject) != subject) return Error{ErrorCode::invalid_input, "subject is not UTF-8"};
+  return subject;
 }
 
 // Takes a part's content out of the body without a second copy of it.
@@ -173,12 +193,14 @@ std::string take_content(std::string& body, std::string_view content) {
   return std::move(body);
 }
 
-// Returns what stands for the braces at a path's end, or nothing when the path is another.
+// Returns what stands for the braces in a path, or nothing when the path is another.
 std::optional<std::string_view> match(std::string_view pattern, std::string_view path) {
   const std::size_t brace = pattern.find('{');
   if (brace == pattern.npos) return pattern == path ? std::optional(std::string_view()) : std::nullopt;
-  if (!path.starts_with(pattern.substr(0, brace))) return {};
-  const std::string_view segment = path.substr(brace);
+  const std::string_view tail = pattern.substr(pattern.find('}') + 1);
+  if (!path.starts_with(pattern.substr(0, brace)) || !path.ends_with(tail)) return {};
+  if (path.size() < brace + tail.size()) return {};
+  const std::string_view segment = path.substr(brace, path.size() - tail.size() - brace);
   if (segment.empty() || segment.find('/') != segment.npos) return {};
   return segment;
 }
@@ -190,8 +212,9 @@ constexpr std::string_view kFormParameters[] = {"model"};
 constexpr std::string_view kPredictParameters[] = {"model", "file_name", "coverage"};
 constexpr std::string_view kPageParameters[] = {"model", "label",  "file_name", "from",
                                                 "until", "before", "limit"};
-constexpr std::string_view kListParameters[] = {
-    "from", "until", "model", "label", "min_confidence", "max_confidence", "file_name", "limit", "before"};
+constexpr std::string_view kListParameters[] = {"from",           "until",          "model",     "label",
+                                                "min_confidence", "max_confidence", "file_name", "subject",
+                                                "limit",          "before"};
 
 }  // namespace
 
@@ -217,8 +240,14 @@ std::span<const Routes::Route> Routes::table() {
        "classifies a picture, the body itself or the part file of a form; its record, once that is on disk"},
       {Method::get, "/api/history", kListParameters, &Routes::list_records, "records, newest first"},
       {Method::get, "/api/history/{id}", {}, &Routes::find_record, "one record"},
+      {Method::post,
+       "/api/history/{id}/correction",
+       {},
+       &Routes::correct_record,
+       "appends a person's right label; the record, once that is on disk"},
       {Method::get, "/api/models", {}, &Routes::list_models, "the models that are served"},
       {Method::get, "/livez", {}, &Routes::show_alive, "whether the process answers"},
+      {Method::get, "/metrics", {}, &Routes::show_metrics, "figures in Prometheus's text format"},
       {Method::get, "/readyz", {}, &Routes::show_ready, "whether requests should be sent here"},
   };
   return kRoutes;
@@ -304,8 +333,13 @@ void Routes::classify_form(Call& call) const {
                                 clean_file_name(file_name)));
   }
 
+  Result<std::string> subject = subject_of(call.request, &*form);
+  if (!subject) return respond_error(call, subject.error());
   const bool as_page = wants_page(call.request);
-  service::Request upload{.upload = {}, .file_name = clean_file_name(file_name), .model = std::move(model)};
+  service::Request upload{.upload = {},
+                          .file_name = clean_file_name(file_name),
+                          .model = std::move(model),
+                          .subject = *std::move(subject)};
   upload.upload = take_content(call.request.body, form->file->content);
   call.lane.classify(
       std::move(upload), [this, as_page, respond = std::move(call.respond)](Result<service::Answer> answer) {
@@ -349,8 +383,14 @@ void Routes::predict(Call& call) const {
     }
     if (form->model) upload.model = *std::move(form->model);
     if (form->file->file_name) upload.file_name = clean_file_name(*form->file->file_name);
+    Result<std::string> subject = subject_of(call.request, &*form);
+    if (!subject) return respond_error(call, subject.error());
+    upload.subject = *std::move(subject);
     upload.upload = take_content(call.request.body, form->file->content);
   } else {
+    Result<std::string> subject = subject_of(call.request, nullptr);
+    if (!subject) return respond_error(call, subject.error());
+    upload.subject = *std::move(subject);
     upload.upload = std::move(call.request.body);
   }
   call.lane.classify(std::move(upload), [respond = std::move(call.respond)](Result<service::Answer> answer) {
@@ -395,6 +435,42 @@ void Routes::find_record(Call& call) const {
   JsonWriter json;
   append_record(json, *record, upload_url(*id, media_types->front()), Shown::as_history);
   call.respond(json_response(std::move(json)));
+}
+
+// A form on a foreign page cannot come here: a browser sends no JSON to another site without asking it first.
+void Routes::correct_record(Call& call) const {
+  const std::optional<Uuid> id = parse_uuid(call.segment);
+  if (!id) return respond_error(call, 404, "there is no such record: its id is not a UUID");
+  if (!call.request.content_type.starts_with(kJsonType)) {
+    return respond_error(
+        call, 400, format("the content type is \"{}\", must be {}", call.request.content_type, kJsonType));
+  }
+  Result<CorrectionInput> input = parse_correction(call.request.body);
+  if (!input) return respond_error(call, input.error());
+  call.lane.correct(
+      {.record = *id,
+       .label = input->label,
+       .author = std::move(input->author),
+       .note = std::move(input->note)},
+      [this, respond = std::move(call.respond)](Result<store::Record> record) {
+        if (!record) return respond(json_error(status_of(record.error().code), told(record.error())));
+        const auto media_types = classifier_.store().upload_media_types(std::array{record->id});
+        if (!media_types) {
+          return respond(json_error(status_of(media_types.error().code), told(media_types.error())));
+        }
+        JsonWriter json;
+        append_record(json, *record, upload_url(record->id, media_types->front()), Shown::as_history);
+        respond(json_response(std::move(json)));
+      });
+}
+
+void Routes::show_metrics(Call& call) const {
+  const Result<store::HistoryStatus> status = classifier_.store().status();
+  if (!status) return respond_error(call, status.error());
+  call.respond({.status = 200,
+                .content_type = kMetricsType,
+                .body = metrics_text(*status),
+                .fields = std::string(kNoStore)});
 }
 
 void Routes::show_history(Call& call) const {

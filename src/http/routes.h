@@ -31,7 +31,7 @@ class Routes {
 
   struct Route {
     Method method;                                 // get answers HEAD as well
-    std::string_view path;                         // a last segment in braces stands for any text
+    std::string_view path;                         // a segment in braces stands for any text
     std::span<const std::string_view> parameters;  // that its query may have
     void (Routes::*handler)(Call&) const;
     std::string_view summary;
@@ -49,6 +49,8 @@ class Routes {
   void predict(Call& call) const;
   void list_records(Call& call) const;
   void find_record(Call& call) const;
+  void correct_record(Call& call) const;
+  void show_metrics(Call& call) const;
   void list_models(Call& call) const;
   void show_alive(Call& call) const;
   void show_ready(Call& call) const;

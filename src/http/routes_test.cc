@@ -395,6 +395,64 @@ TEST_F(RoutesTest, EveryRouteIsReachedAndTakesHeadForGet) {
   }
 }
 
+TEST_F(RoutesTest, ACorrectionIsShownByEveryRead) {
+  const boost::json::value made =
+      boost::json::parse(answer(Method::post, "/api/predict", "", bar_picture()).body);
+  const std::string id(made.at("id").as_string());
+  EXPECT_TRUE(made.at("correction").is_null());
+  const std::string path = "/api/history/" + id + "/correction";
+  for (const int label : {3, 8}) {
+    const Response response =
+        answer(Method::post, path, "application/json", format(R"({{"label": {}, "author": "ann"}})", label));
+    ASSERT_EQ(response.status, 200) << response.body;
+    const boost::json::value corrected = boost::json::parse(response.body);
+    EXPECT_EQ(corrected.at("label"), 7);
+    EXPECT_EQ(corrected.at("correction").at("label"), label);
+    EXPECT_EQ(corrected.at("correction").at("author"), "ann");
+  }
+  EXPECT_EQ(get_json("/api/history/" + id).at("correction").at("class"), "8");
+  EXPECT_EQ(get_json("/api/history").at("records").at(0).at("correction").at("label"), 8);
+  EXPECT_TRUE(contains(get("/history").body, "corrected: <strong>8</strong>"));
+
+  expect_json_error(answer(Method::post, path, "application/json", R"({"label": 10})"), 400, "invalid_input",
+                    "label is 10, model digits has 0 to 9");
+  expect_json_error(answer(Method::post, path, "text/plain", R"({"label": 1})"), 400, "invalid_input",
+                    "must be application/json");
+  expect_json_error(answer(Method::post, path, "application/json", "label=1"), 400, "invalid_input",
+                    "not JSON");
+  expect_json_error(answer(Method::post, "/api/history/x/correction", "application/json", "{}"), 404,
+                    "not_found", "not a UUID");
+  expect_json_error(answer(Method::post, "/api/history/00000000-0000-7000-8000-000000000000/correction",
+                           "application/json", R"({"label": 1})"),
+                    404, "not_found", "no record");
+  service_.store.break_disk();
+  expect_json_error(answer(Method::post, path, "application/json", R"({"label": 1})"), 503, "unavailable",
+                    "full");
+}
+
+TEST_F(RoutesTest, TheSubjectIsKeptAndFound) {
+  const std::string form =
+      file_part("file", "seven.bmp", bar_picture()) + field_part("subject", "ann") + "--b--\r\n";
+  ASSERT_EQ(answer(Method::post, "/api/predict", "multipart/form-data; boundary=b", form).status, 200);
+  ASSERT_EQ(answer(Method::post, "/api/predict", "", bar_picture()).status, 200);
+  const boost::json::value found = get_json("/api/history?subject=ann");
+  ASSERT_EQ(found.at("records").as_array().size(), 1U);
+  EXPECT_EQ(found.at("records").at(0).at("subject"), "ann");
+  const std::string long_one = file_part("file", "seven.bmp", bar_picture()) +
+                               field_part("subject", std::string(256, 'x')) + "--b--\r\n";
+  expect_json_error(answer(Method::post, "/api/predict", "multipart/form-data; boundary=b", long_one), 400,
+                    "invalid_input", "subject has 256 bytes, limit is 255");
+}
+
+TEST_F(RoutesTest, MetricsCountTheRecords) {
+  ASSERT_EQ(answer(Method::post, "/api/predict", "", bar_picture()).status, 200);
+  const Response metrics = get("/metrics");
+  EXPECT_EQ(metrics.status, 200);
+  EXPECT_TRUE(contains(metrics.body, "espy_records_accepted_total 1\n"));
+  EXPECT_TRUE(contains(metrics.body, "espy_records_durable_total 1\n"));
+  EXPECT_TRUE(contains(metrics.body, "espy_history_records 1\n"));
+}
+
 TEST_F(RoutesTest, ReadyUntilItStops) {
   EXPECT_EQ(get_json("/livez").at("status"), "ok");
   EXPECT_EQ(get_json("/readyz").at("status"), "ok");

@@ -106,7 +106,8 @@ struct Calibration {
   // as much.
   float least_confidence = 0;
 
-  // An input with more foreignness() is foreign: 99 % of the held-out samples have at most that.
+  // An input with more foreignness() is foreign: at least 99 % of the held-out samples have at most that
+  // (fit_calibration.h).
   float most_foreignness = 0;
   ClassGaussians features;  // of unit_features(); of dimension 0 when the network has none, or too many
   ClassGaussians ink;       // of ink_figures()
@@ -121,9 +122,10 @@ struct Calibration {
   std::vector<float> probabilities(std::span<const float> logits) const;
 
   // Returns how unlike the held-out samples an input is: how far its features and its ink lie from those of
-  // every class, and how little the network finds in it (its energy), each measured by its held-out values,
-  // the energy counting half. Chosen on held-out training data against letters, scribbles, shapes,
-  // photographs, noise and the other data set's training pictures.
+  // every class, and how little the network finds in it (its energy), each measured by its held-out values;
+  // the energy counts a quarter, and the ink up to 2. Chosen so that letters, scribbles, shapes, photographs
+  // and the other data set's training pictures have more of it than held-out samples and digits of fonts and
+  // straight lines.
   float foreignness(const image::Input& input, std::span<const float> network_features,
                     std::span<const float> logits) const;
   // The same of what it is made from.

@@ -135,7 +135,9 @@ TEST(Calibration, EnergyIsThatOfThePaper) {
 
 TEST(Calibration, ForeignnessAddsUpWhatIsMeasured) {
   const Calibration calibration = make_calibration();
-  EXPECT_NEAR(calibration.foreignness(6, 2, 9.3F), (6 - 3.5) / 1.25 + 0.5 * (2 + 4) / 2 + 0.3 / 0.1, 1e-4);
+  EXPECT_NEAR(calibration.foreignness(6, 2, 9.1F), (6 - 3.5) / 1.25 + 0.25 * (2 + 4) / 2 + 0.1 / 0.1, 1e-4);
+  // Of ink, only so much counts.
+  EXPECT_NEAR(calibration.foreignness(6, 2, 9.5F), (6 - 3.5) / 1.25 + 0.25 * (2 + 4) / 2 + 2, 1e-4);
   image::Input input = {};
   input[100] = 200;
   const std::vector<float> features = {3, 0, 0, 4, 0, 0};

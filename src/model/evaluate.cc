@@ -18,12 +18,12 @@ constexpr std::size_t kBins = 15;
 // Calls visit(index, prediction) for each input, on any thread.
 template <typename Visit>
 void predict_each(const std::shared_ptr<const Model>& model, std::span<const image::Input> inputs,
-                  int threads, const Visit& visit) {
+                  int threads, nn::Precision precision, const Visit& visit) {
   // The parts are the same for any number of threads, so the logits are too.
   constexpr std::size_t kPart = 512;
   const auto work = [&, predictor = std::shared_ptr<Predictor>()](std::size_t first,
                                                                   std::size_t last) mutable {
-    if (predictor == nullptr) predictor = std::make_shared<Predictor>(model);
+    if (predictor == nullptr) predictor = std::make_shared<Predictor>(model, precision);
     const auto predictions = predictor->predict(inputs.subspan(first, last - first));
     for (std::size_t i = first; i < last; ++i) visit(i, predictions[i - first]);
   };
@@ -41,9 +41,9 @@ struct Answer {
 };
 
 std::vector<Answer> answer(const std::shared_ptr<const Model>& model, const Dataset& data, int threads,
-                           std::optional<double> coverage) {
+                           std::optional<double> coverage, nn::Precision precision) {
   std::vector<Answer> answers(data.inputs.size());
-  predict_each(model, data.inputs, threads, [&](std::size_t i, const Prediction& prediction) {
+  predict_each(model, data.inputs, threads, precision, [&](std::size_t i, const Prediction& prediction) {
     std::vector<int> set;
     if (coverage) set = model->calibration()->label_set(prediction.probabilities, *coverage);
     answers[i] = {.label = static_cast<std::size_t>(prediction.label),
@@ -148,7 +148,7 @@ std::vector<ClassFigures> class_figures(const std::vector<std::vector<int>>& con
 }  // namespace
 
 Result<Evaluation> evaluate(std::shared_ptr<const Model> model, const Dataset& data, int threads,
-                            std::optional<double> coverage) {
+                            std::optional<double> coverage, nn::Precision precision) {
   if (model->class_names() != data.class_names) {
     return Error{ErrorCode::invalid_input,
                  format("data set {} has other class names than the model", data.name)};
@@ -162,7 +162,7 @@ Result<Evaluation> evaluate(std::shared_ptr<const Model> model, const Dataset& d
     return Error{ErrorCode::invalid_input, format("data set {} has no samples", data.name)};
   }
   if (coverage && !model->calibration()) return not_calibrated();
-  const std::vector<Answer> answers = answer(model, data, threads, coverage);
+  const std::vector<Answer> answers = answer(model, data, threads, coverage, precision);
   const std::size_t classes = data.class_names.size();
   std::vector<std::vector<int>> confusion(classes, std::vector<int>(classes));
   for (std::size_t i = 0; i < answers.size(); ++i) ++confusion[data.labels[i]][answers[i].label];
@@ -184,7 +184,7 @@ Result<Evaluation> evaluate(std::shared_ptr<const Model> model, const Dataset& d
 }
 
 Result<Separation> separate(std::shared_ptr<const Model> model, std::span<const image::Input> own,
-                            std::span<const image::Input> foreign, int threads) {
+                            std::span<const image::Input> foreign, int threads, nn::Precision precision) {
   if (!model->calibration()) return not_calibrated();
   if (own.empty() || foreign.empty()) {
     return Error{ErrorCode::invalid_input,
@@ -193,11 +193,11 @@ Result<Separation> separate(std::shared_ptr<const Model> model, std::span<const 
                         own.size(), foreign.size())};
   }
   std::vector<float> own_scores(own.size());
-  predict_each(model, own, threads,
+  predict_each(model, own, threads, precision,
                [&](std::size_t i, const Prediction& prediction) { own_scores[i] = prediction.foreignness; });
   std::vector<float> foreign_scores(foreign.size());
   std::vector<Reason> reasons(foreign.size());
-  predict_each(model, foreign, threads, [&](std::size_t i, const Prediction& prediction) {
+  predict_each(model, foreign, threads, precision, [&](std::size_t i, const Prediction& prediction) {
     foreign_scores[i] = prediction.foreignness;
     reasons[i] = prediction.reason;
   });

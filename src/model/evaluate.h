@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "model/dataset.h"
 #include "model/model.h"
+#include "nn/precision.h"
 
 namespace espy::model {
 
@@ -48,11 +49,13 @@ struct Evaluation {
   std::optional<SetFigures> sets;  // when a coverage was asked for
 };
 
-// Computes on `threads` threads; the figures do not depend on their number. With a coverage, from 0 to 1,
-// also the sets of that coverage. Errors: invalid_input (a data set that is empty, has other class names than
-// the model, or is prepared otherwise; a coverage for a model without a calibration).
+// Computes on `threads` threads in a precision that the processor has; the figures do not depend on their
+// number. With a coverage, from 0 to 1, also the sets of that coverage. Errors: invalid_input (a data set
+// that is empty, has other class names than the model, or is prepared otherwise; a coverage for a model
+// without a calibration).
 Result<Evaluation> evaluate(std::shared_ptr<const Model> model, const Dataset& data, int threads,
-                            std::optional<double> coverage = std::nullopt);
+                            std::optional<double> coverage = std::nullopt,
+                            nn::Precision precision = nn::Precision::f32);
 
 // How well a model tells foreign pictures from its own.
 struct Separation {
@@ -64,6 +67,7 @@ struct Separation {
 // `foreign` are inputs of the model's own preparation. Errors: invalid_input (a model without a calibration,
 // no inputs on either side).
 Result<Separation> separate(std::shared_ptr<const Model> model, std::span<const image::Input> own,
-                            std::span<const image::Input> foreign, int threads);
+                            std::span<const image::Input> foreign, int threads,
+                            nn::Precision precision = nn::Precision::f32);
 
 }  // namespace espy::model

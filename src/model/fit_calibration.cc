@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "base/format.h"
-#include "model/augment.h"
+#include "model/calibration_copies.h"
 #include "model/parallel.h"
 #include "nn/predictor.h"
 #include "nn/random.h"
@@ -19,70 +19,11 @@
 namespace espy::model {
 namespace {
 
-constexpr std::size_t kSide = image::kInputSide;
-constexpr std::size_t kPixels = kSide * kSide;
+constexpr std::size_t kPixels = image::kInputSide * image::kInputSide;
 constexpr std::size_t kFolds = 5;
 
 // Of 99 in a hundred held-out samples.
 constexpr double kAccepted = 0.99;
-
-// ---- changed copies
-
-float at(std::span<const float> values, std::size_t row, std::size_t column) {
-  return values[row * kSide + column];
-}
-
-// Fills `changed` with combine(the pixel, the eight around it) within, zeros outside counting as pixels.
-template <typename Combine>
-void filter(std::span<const float> values, std::span<float> changed, const Combine& combine) {
-  for (std::size_t row = 0; row < kSide; ++row) {
-    for (std::size_t column = 0; column < kSide; ++column) {
-      std::array<float, 9> window = {};
-      for (std::size_t k = 0; k < 9; ++k) {
-        const std::size_t y = row + k / 3;
-        const std::size_t x = column + k % 3;
-        if (y >= 1 && y <= kSide && x >= 1 && x <= kSide) window[k] = at(values, y - 1, x - 1);
-      }
-      changed[row * kSide + column] = combine(window);
-    }
-  }
-}
-
-float binomial(const std::array<float, 9>& window) {
-  return (window[0] + window[2] + window[6] + window[8]) / 16 +
-         (window[1] + window[3] + window[5] + window[7]) / 8 + window[4] / 4;
-}
-
-// Returns a copy that is turned and moved a little, and whose strokes are thicker, thinner, blurred or paler
-// to some degree.
-image::Input change(const image::Input& input, std::size_t sample) {
-  constexpr Augmentation kTurn = {.rotation = 12, .scale = 0.05F, .translation = 1};
-  constexpr std::uint64_t kSeed = 1;
-  std::array<float, kPixels> turned;
-  augment(input, kTurn, kSeed, sample, 0, turned);
-  nn::RandomSequence random(nn::mix(kSeed + nn::kGoldenGamma * (sample + 1)));
-  const auto kind = static_cast<int>(4 * random.next_uniform());
-  auto degree = static_cast<float>(random.next_uniform());
-  std::array<float, kPixels> changed;
-  if (kind < 2) {
-    constexpr float kMostDegree = 0.6F;  // a whole pixel on each side is as much as a thin stroke has
-    degree *= kMostDegree;
-    filter(turned, changed, [kind](const auto& window) {
-      return kind == 0 ? *std::ranges::max_element(window) : *std::ranges::min_element(window);
-    });
-  } else if (kind == 2) {
-    filter(turned, changed, binomial);
-  } else {
-    constexpr float kGamma = 1.6F;
-    std::ranges::transform(turned, changed.begin(), [](float value) { return std::pow(value, kGamma); });
-  }
-  image::Input copy;
-  for (std::size_t i = 0; i < kPixels; ++i) {
-    const float value = turned[i] + degree * (changed[i] - turned[i]);
-    copy[i] = static_cast<std::uint8_t>(std::clamp(value * 255, 0.0F, 255.0F));
-  }
-  return copy;
-}
 
 // ---- the network's answers
 
@@ -133,6 +74,33 @@ Result<Answers> answer(const nn::Network& network, std::span<const image::Input>
     return Error{ErrorCode::invalid_input, "the network's answers to held-out samples are not finite"};
   }
   return answers;
+}
+
+std::span<const float> logits_of(const Answers& answers, std::size_t sample, std::size_t classes) {
+  return std::span(answers.logits).subspan(sample * classes, classes);
+}
+
+std::vector<float> energies_of(const Answers& answers, std::size_t classes) {
+  std::vector<float> energies(answers.logits.size() / classes);
+  for (std::size_t i = 0; i < energies.size(); ++i) energies[i] = energy(logits_of(answers, i, classes));
+  return energies;
+}
+
+// Returns the held-out samples as they are, and after them their copies of each kind.
+std::vector<std::vector<image::Input>> forms_of(const Dataset& data, std::span<const std::size_t> held_out,
+                                                int threads) {
+  const bool drawn = data.preparation == image::Preparation::digit;  // of strokes
+  std::vector<std::vector<image::Input>> forms(drawn ? 3 : 2, std::vector<image::Input>(held_out.size()));
+  constexpr std::size_t kPart = 64;
+  for_each_part(held_out.size(), kPart, threads, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t sample = held_out[i];
+      forms[0][i] = data.inputs[sample];
+      forms[1][i] = worn_copy(data.inputs[sample], sample);
+      if (drawn) forms[2][i] = redrawn_copy(data.inputs[sample], sample);
+    }
+  });
+  return forms;
 }
 
 // ---- Gaussians
@@ -231,24 +199,25 @@ ClassGaussians make_gaussians(const Moments& moments, std::size_t size) {
   return {static_cast<int>(size), means, factor};
 }
 
-// Gaussians of all, and the distance of each unchanged sample by those of the folds that it is not in.
+// Gaussians of all forms, and the distances of each form's samples by those of the folds that they are not
+// in.
 struct CrossFitted {
   ClassGaussians gaussians;
-  std::vector<float> distances;
+  std::vector<std::vector<float>> distances;  // [form][sample]
 };
 
-// `samples` and `copies` are [count, size].
-CrossFitted cross_fit(std::span<const float> samples, std::span<const float> copies,
-                      std::span<const std::uint8_t> labels, std::size_t size, std::size_t classes,
-                      int threads) {
+// A form is [count, size]: the samples as they are, or one changed copy of each.
+CrossFitted cross_fit(std::span<const std::span<const float>> forms, std::span<const std::uint8_t> labels,
+                      std::size_t size, std::size_t classes, int threads) {
   CrossFitted fitted;
-  fitted.distances.resize(labels.size());
+  fitted.distances.assign(forms.size(), std::vector<float>(labels.size()));
   if (size == 0) return fitted;
   std::vector<Moments> folds(kFolds, Moments(size, classes));
   for_each_part(kFolds, 1, threads, [&](std::size_t fold, std::size_t) {
-    for (std::size_t i = fold; i < labels.size(); i += kFolds) {
-      folds[fold].add(samples.subspan(i * size, size), labels[i]);
-      folds[fold].add(copies.subspan(i * size, size), labels[i]);
+    for (const std::span<const float> form : forms) {
+      for (std::size_t i = fold; i < labels.size(); i += kFolds) {
+        folds[fold].add(form.subspan(i * size, size), labels[i]);
+      }
     }
   });
   Moments all(size, classes);
@@ -258,8 +227,10 @@ CrossFitted cross_fit(std::span<const float> samples, std::span<const float> cop
     Moments others = all;
     others.add(folds[fold], -1);
     const ClassGaussians gaussians = make_gaussians(others, size);
-    for (std::size_t i = fold; i < labels.size(); i += kFolds) {
-      fitted.distances[i] = gaussians.distance(samples.subspan(i * size, size));
+    for (std::size_t form = 0; form < forms.size(); ++form) {
+      for (std::size_t i = fold; i < labels.size(); i += kFolds) {
+        fitted.distances[form][i] = gaussians.distance(forms[form].subspan(i * size, size));
+      }
     }
   });
   return fitted;
@@ -450,53 +421,63 @@ Result<Calibration> fit_calibration(const nn::Network& network, const Dataset& d
                         kLeastHeldOut)};
   }
   const std::size_t classes = data.class_names.size();
-  std::vector<image::Input> inputs;
-  std::vector<image::Input> copies;
   std::vector<std::uint8_t> labels;
-  for (const std::size_t sample : held_out) {
-    inputs.push_back(data.inputs[sample]);
-    copies.push_back(change(data.inputs[sample], sample));
-    labels.push_back(data.labels[sample]);
+  for (const std::size_t sample : held_out) labels.push_back(data.labels[sample]);
+  std::vector<Answers> answers;
+  for (const std::vector<image::Input>& form : forms_of(data, held_out, threads)) {
+    Result<Answers> answered = answer(network, form, classes, threads);
+    if (!answered) return std::move(answered).error();
+    answers.push_back(*std::move(answered));
   }
-  const Result<Answers> answers = answer(network, inputs, classes, threads);
-  if (!answers) return answers.error();
-  const Result<Answers> to_copies = answer(network, copies, classes, threads);
-  if (!to_copies) return to_copies.error();
+  const Answers& unchanged = answers.front();
 
   Calibration calibration;
   calibration.held_out = static_cast<int>(labels.size());
-  const Sharpness sharpness = fit_sharpness(answers->logits, labels);
+  const Sharpness sharpness = fit_sharpness(unchanged.logits, labels);
   calibration.temperature = sharpness.temperature;
   calibration.exponent = sharpness.exponent;
 
-  CrossFitted features =
-      cross_fit(answers->features, to_copies->features, labels, answers->feature_count, classes, threads);
-  CrossFitted ink = cross_fit(answers->ink, to_copies->ink, labels, kInkFigures, classes, threads);
-  calibration.features = std::move(features.gaussians);
-  calibration.ink = std::move(ink.gaussians);
-
   std::vector<float> right_confidences;  // negated, so that a bound from above is one from below
   std::vector<float> scores;
-  std::vector<float> energies;
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::span<const float> logits = std::span(answers->logits).subspan(i * classes, classes);
-    const std::vector<float> probabilities = calibration.probabilities(logits);
+    const std::vector<float> probabilities = calibration.probabilities(logits_of(unchanged, i, classes));
     const auto likeliest = std::ranges::max_element(probabilities);
     if (likeliest - probabilities.begin() == labels[i]) right_confidences.push_back(-*likeliest);
     scores.push_back(1 - probabilities[labels[i]]);
-    energies.push_back(energy(logits));
   }
   calibration.least_confidence = right_confidences.empty() ? 0 : -upper_bound(right_confidences, kAccepted);
   calibration.conformal = keep_scores(std::move(scores));
 
-  calibration.feature_scale = features.distances.empty() ? Scale{} : scale_of(features.distances);
-  calibration.energy_scale = scale_of(energies);
-  calibration.ink_scale = scale_of(ink.distances);
-  std::vector<float> foreignness;
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    foreignness.push_back(calibration.foreignness(features.distances[i], energies[i], ink.distances[i]));
+  std::vector<std::span<const float>> feature_forms;
+  std::vector<std::span<const float>> ink_forms;
+  for (const Answers& form : answers) {
+    feature_forms.emplace_back(form.features);
+    ink_forms.emplace_back(form.ink);
   }
-  calibration.most_foreignness = upper_bound(std::move(foreignness), kAccepted);
+  CrossFitted features = cross_fit(feature_forms, labels, unchanged.feature_count, classes, threads);
+  CrossFitted ink = cross_fit(ink_forms, labels, kInkFigures, classes, threads);
+  calibration.features = std::move(features.gaussians);
+  calibration.ink = std::move(ink.gaussians);
+  if (unchanged.feature_count > 0) calibration.feature_scale = scale_of(features.distances.front());
+  calibration.energy_scale = scale_of(energies_of(unchanged, classes));
+  calibration.ink_scale = scale_of(ink.distances.front());
+
+  std::vector<float> own;    // of the unchanged samples
+  std::vector<float> right;  // of those and the copies, where they are answered right
+  for (std::size_t form = 0; form < answers.size(); ++form) {
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      const std::span<const float> logits = logits_of(answers[form], i, classes);
+      const float foreignness =
+          calibration.foreignness(features.distances[form][i], energy(logits), ink.distances[form][i]);
+      if (form == 0) own.push_back(foreignness);
+      if (std::ranges::max_element(logits) - logits.begin() == labels[i]) right.push_back(foreignness);
+    }
+  }
+  calibration.most_foreignness = upper_bound(std::move(own), kAccepted);
+  if (!right.empty()) {
+    calibration.most_foreignness =
+        std::max(calibration.most_foreignness, upper_bound(std::move(right), kAccepted));
+  }
   return calibration;
 }
 

@@ -77,9 +77,9 @@ Prediction make_prediction(const Output& output, const image::Input& input, cons
 
 }  // namespace
 
-Predictor::Predictor(std::shared_ptr<const Model> model) : model_(std::move(model)) {
-  // Model has checked that its parameters fit its architecture, which is all that can fail.
-  Result<std::unique_ptr<nn::Predictor>> network = nn::Predictor::create(model_->network());
+Predictor::Predictor(std::shared_ptr<const Model> model, nn::Precision precision) : model_(std::move(model)) {
+  // Model has checked that its parameters fit its architecture, which is all else that can fail.
+  Result<std::unique_ptr<nn::Predictor>> network = nn::Predictor::create(model_->network(), precision);
   assert(network);
   network_ = *std::move(network);
 }

@@ -28,7 +28,9 @@ struct Prediction {
 // Threads: one thread at a time; make one for each thread.
 class Predictor {
  public:
-  explicit Predictor(std::shared_ptr<const Model> model);
+  // The processor can multiply in this precision (nn::check_precision). Thresholds and calibration were found
+  // with f32.
+  explicit Predictor(std::shared_ptr<const Model> model, nn::Precision precision = nn::Precision::f32);
 
   // Returns one prediction for each input, in order. Not recognized is what has no ink (blank), and with a
   // calibration what is foreign; unsure, with a calibration, what is ambiguous.

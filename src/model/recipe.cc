@@ -155,9 +155,8 @@ std::array<Recipe, 8> make_recipes() {
              .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2, .elastic = 0.4f},
              .garments = {.shift = 1, .mirror = Mirror::every_other_epoch},
              .teachers = {.count = 2, .architecture = ten_minute_network(), .epochs = 25, .share = 0.8f}},
-      // Ours: the network of 1m, trained on what pens, paper and cameras do to pictures as well. It
-      // answered 99.62 % of
-      // 5,000 held-out digits right after 20 epochs without a teacher.
+      // Ours: the network of 1m, trained on what pens, paper and cameras do to pictures as well. It answered
+      // 99.62 % of 5,000 held-out digits right after 20 epochs without a teacher.
       Recipe{.name = "compact",
              .description = "the network of 1m, taught by that of 10m, in half the bytes; what espy ships",
              .architecture = minute_network(),

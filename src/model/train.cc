@@ -100,7 +100,7 @@ Seeds draw_seeds(nn::RandomSequence& random) {
   return seeds;
 }
 
-// Half precision is used between batch norms alone (nn/precision.h).
+// Networks with batch norms were measured to be as accurate in half precision, others were not measured.
 nn::Precision choose_precision(const Recipe& recipe, const std::optional<nn::Precision>& wanted) {
   if (wanted) return *wanted;
   const bool gains = nn::has_layer<nn::BatchNorm>(recipe.architecture) && nn::multiplies_bf16();
@@ -162,20 +162,6 @@ class CheckpointMaker {
   std::chrono::steady_clock::time_point last_;
 };
 
-// Errors: invalid_input (parameters that do not fit the architecture).
-Result<nn::Network> make_network(const nn::Architecture& architecture,
-                                 const std::vector<std::vector<float>>& parameters) {
-  Result<std::vector<nn::Shape>> shapes = nn::parameter_shapes(architecture);
-  if (!shapes) return std::move(shapes).error();
-  nn::Network network{architecture, {}};
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    // What is too much has no shape, and is for validate() to name.
-    network.parameters.push_back({i < shapes->size() ? (*shapes)[i] : nn::Shape{}, parameters[i]});
-  }
-  if (auto ok = nn::validate(network); !ok) return std::move(ok).error();
-  return network;
-}
-
 // Trains the networks of a recipe one after the other: its teachers, then its own.
 class Training {
  public:
@@ -189,12 +175,12 @@ class Training {
     const Seeds own = draw_seeds(random);
     parts_ = hold_out(data.labels, static_cast<std::size_t>(recipe.held_out), random.next());
     for (int i = 0; i < recipe.teachers.count; ++i) {
-      stages_.push_back({recipe.teachers.architecture, schedule(recipe.teachers.epochs), draw_seeds(random)});
+      plans_.push_back({recipe.teachers.architecture, schedule(recipe.teachers.epochs), draw_seeds(random)});
     }
-    stages_.push_back({recipe.architecture, schedule(recipe.epochs), own});
-    for (const Stage& stage : stages_) {
-      steps_ += stage.schedule.steps;
-      epochs_ += stage.schedule.epochs();
+    plans_.push_back({recipe.architecture, schedule(recipe.epochs), own});
+    for (const NetworkPlan& plan : plans_) {
+      steps_ += plan.schedule.steps;
+      epochs_ += plan.schedule.epochs();
     }
     if (options.checkpoints || options.resume_from) {
       identity_ = identify(data, recipe, options.seed, options.threads, precision_, steps_);
@@ -204,8 +190,8 @@ class Training {
   Result<ModelContent> run() {
     if (auto resumed = resume(); !resumed) return std::move(resumed).error();
     CheckpointMaker checkpoints(options_.checkpoints, identity_);
-    while (networks_.size() < stages_.size()) {
-      Result<nn::Network> network = run_stage(stages_[networks_.size()], checkpoints);
+    while (networks_.size() < plans_.size()) {
+      Result<nn::Network> network = train_network(plans_[networks_.size()], checkpoints);
       if (!network) return std::move(network).error();
       networks_.push_back(*std::move(network));
     }
@@ -217,7 +203,7 @@ class Training {
                         .class_names = data_.class_names,
                         .recipe = std::string(recipe_.name),
                         .metrics = {{"seed", format("{}", options_.seed)},
-                                    {"precision", precision_ == nn::Precision::bf16 ? "bf16" : "f32"},
+                                    {"precision", std::string(nn::to_string(precision_))},
                                     {"threads", format("{}", options_.threads)},
                                     {"steps", format("{}", steps_)}},
                         .parameter_type = recipe_.parameter_type};
@@ -226,7 +212,7 @@ class Training {
   const std::vector<std::size_t>& held_out() const { return parts_.held_out; }
 
  private:
-  struct Stage {
+  struct NetworkPlan {
     const nn::Architecture& architecture;
     Schedule schedule;
     Seeds seeds;
@@ -241,19 +227,19 @@ class Training {
     const std::optional<Checkpoint>& checkpoint = options_.resume_from;
     if (!checkpoint) return {};
     if (auto same = check_same_training(checkpoint->training, identity_); !same) return same;
-    if (checkpoint->teachers.size() >= stages_.size()) {
+    if (checkpoint->teachers.size() >= plans_.size()) {
       return Error{ErrorCode::invalid_input, format("checkpoint has {} teachers, the recipe has {}",
-                                                    checkpoint->teachers.size(), stages_.size() - 1)};
+                                                    checkpoint->teachers.size(), plans_.size() - 1)};
     }
     for (const auto& parameters : checkpoint->teachers) {
-      const Stage& stage = stages_[networks_.size()];
-      Result<nn::Network> teacher = make_network(stage.architecture, parameters);
+      const NetworkPlan& plan = plans_[networks_.size()];
+      Result<nn::Network> teacher = nn::make_network(plan.architecture, parameters);
       if (!teacher) return std::move(teacher).error();
       networks_.push_back(*std::move(teacher));
-      steps_before_ += stage.schedule.steps;
-      epochs_before_ += stage.schedule.epochs();
+      steps_before_ += plan.schedule.steps;
+      epochs_before_ += plan.schedule.epochs();
     }
-    const Schedule& at_hand = stages_[networks_.size()].schedule;
+    const Schedule& at_hand = plans_[networks_.size()].schedule;
     if (checkpoint->state.steps > static_cast<std::uint64_t>(at_hand.steps)) {
       return Error{ErrorCode::invalid_input, format("checkpoint is of step {}, the training has {}",
                                                     checkpoint->state.steps, at_hand.steps)};
@@ -263,36 +249,36 @@ class Training {
     return {};
   }
 
-  Result<std::unique_ptr<nn::Trainer>> make_trainer(const Stage& stage) {
+  Result<std::unique_ptr<nn::Trainer>> make_trainer(const NetworkPlan& plan) {
     nn::TrainerOptions options = {.optimizer = recipe_.optimizer,
                                   .batch_size = recipe_.batch_size,
                                   .threads = options_.threads,
                                   .chunk_size = recipe_.chunk_size,
                                   .label_smoothing = recipe_.label_smoothing,
                                   .precision = precision_,
-                                  .seed = stage.seeds.dropout};
-    if (&stage == &stages_.back() && !networks_.empty()) {
+                                  .seed = plan.seeds.dropout};
+    if (&plan == &plans_.back() && !networks_.empty()) {
       options.teachers = networks_;
       options.teachers_share = recipe_.teachers.share;
     }
     if (state_ != nullptr) {
-      return nn::Trainer::resume(stage.architecture, *std::exchange(state_, nullptr), options);
+      return nn::Trainer::resume(plan.architecture, *std::exchange(state_, nullptr), options);
     }
     const Result<nn::Network> start =
-        nn::initialize(stage.architecture, recipe_.initializer, stage.seeds.start);
+        nn::initialize(plan.architecture, recipe_.initializer, plan.seeds.start);
     if (!start) return start.error();
     return nn::Trainer::create(*start, options);
   }
 
-  // Returns the network of a stage after its last step.
-  Result<nn::Network> run_stage(const Stage& stage, CheckpointMaker& checkpoints) {
-    const Schedule& schedule = stage.schedule;
+  // Returns the network of a plan after its last step.
+  Result<nn::Network> train_network(const NetworkPlan& plan, CheckpointMaker& checkpoints) {
+    const Schedule& schedule = plan.schedule;
     const std::uint64_t steps_done = state_ != nullptr ? state_->steps : 0;
-    const Result<std::unique_ptr<nn::Trainer>> made = make_trainer(stage);
+    const Result<std::unique_ptr<nn::Trainer>> made = make_trainer(plan);
     if (!made) return made.error();
     nn::Trainer& trainer = **made;
     const auto put_down = [&] { return checkpoints.make(trainer, sums_, networks_, schedule); };
-    SampleOrder order(parts_.training.size(), stage.seeds.order);
+    SampleOrder order(parts_.training.size(), plan.seeds.order);
     const auto first_step = static_cast<std::int64_t>(steps_done);
     for (std::int64_t i = 0; i < first_step * schedule.batch; ++i) (void)order.next();
 
@@ -300,7 +286,7 @@ class Training {
     const nn::Trainer::LoadSample load_sample = [&](int index_in_batch, std::span<float> input) -> int {
       const auto [place, epoch] = batch[static_cast<std::size_t>(index_in_batch)];
       const std::size_t sample = parts_.training[place];
-      augment(data_.inputs[sample], changes_, stage.seeds.augmentation, sample, epoch, input);
+      augment(data_.inputs[sample], changes_, plan.seeds.augmentation, sample, epoch, input);
       return data_.labels[sample];
     };
     if (auto ok = put_down(); !ok) return ok.error();
@@ -360,15 +346,15 @@ class Training {
   const nn::Precision precision_;
   const Augmentation changes_;
   HeldOut parts_;
-  std::vector<Stage> stages_;
-  std::int64_t steps_ = 0;   // of all stages
+  std::vector<NetworkPlan> plans_;
+  std::int64_t steps_ = 0;   // of all plans
   std::int64_t epochs_ = 0;  // as well
   TrainingIdentity identity_;
 
-  std::vector<nn::Network> networks_;        // of the stages that are done
+  std::vector<nn::Network> networks_;        // of the plans that are done
   std::int64_t steps_before_ = 0;            // of these
   std::int64_t epochs_before_ = 0;           // of these
-  const nn::TrainerState* state_ = nullptr;  // that the stage at hand goes on from
+  const nn::TrainerState* state_ = nullptr;  // that the plan at hand goes on from
   TrainingSums sums_;
 };
 

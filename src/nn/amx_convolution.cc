@@ -387,12 +387,16 @@ void pack(const Product& product, const At& at, std::uint16_t* packed) {
   }
 }
 
-// pack() of whole tiles of consecutive outputs.
+// pack() of consecutive outputs.
 ESPY_AMX void pack_rows(const Product& product, const float* weights, std::uint16_t* packed) {
   for (std::size_t row = 0; row < product.kernel; ++row) {
     for (std::size_t depth = 0; depth < product.row_depth(); depth += kTileDepth) {
       for (std::size_t output = 0; output < product.outputs; output += kTileColumns) {
         for (std::size_t pair = 0; pair < kTileRows; ++pair, packed += kTileDepth) {
+          if (depth + 2 * pair >= product.row_depth()) {
+            _mm512_storeu_si512(packed, _mm512_setzero_si512());
+            continue;
+          }
           const float* even =
               weights + (row * product.row_depth() + depth + 2 * pair) * product.outputs + output;
           const auto half = [](const float* from) ESPY_AMX_INLINED {
@@ -457,12 +461,6 @@ AmxConvolution::AmxConvolution(const BorderedSizes& source, std::size_t outputs,
       std::fill_n(first, source.width, std::uint16_t{0xffff});
     }
   }
-  // A stride of a multiple of 4 KiB would lay the rows of a tile over each other in the caches.
-  std::size_t stride = pixels + 2 * (source.margin() / source.channels);
-  stride = round_up(stride, 2 * kTileDepth) + kTileDepth;
-  source_columns_.resize(source.channels * stride);
-  gradient_pairs_.resize(pixels * outputs);
-  sums_.resize(kernel * kernel * kSumValues);
 }
 
 std::size_t AmxConvolution::forward_weights_size() const {
@@ -475,14 +473,7 @@ std::size_t AmxConvolution::backward_weights_size() const {
 
 void AmxConvolution::pack_forward_weights(std::span<const float> weights, std::uint16_t* packed) const {
   assert(weights.size() == kernel_ * kernel_ * source_.channels * outputs_);
-  const Product product = forward_product(source_, outputs_, kernel_);
-  if (product.row_depth() % kTileDepth == 0) return pack_rows(product, weights.data(), packed);
-  pack(
-      product,
-      [&](std::size_t row, std::size_t depth, std::size_t output) {
-        return weights[(row * product.row_depth() + depth) * outputs_ + output];
-      },
-      packed);
+  pack_rows(forward_product(source_, outputs_, kernel_), weights.data(), packed);
 }
 
 void AmxConvolution::pack_backward_weights(std::span<const float> weights, std::uint16_t* packed) const {
@@ -501,12 +492,16 @@ void AmxConvolution::pack_backward_weights(std::span<const float> weights, std::
 }
 
 void AmxConvolution::forward(const std::uint16_t* source, const std::uint16_t* weights,
-                             std::uint16_t* destination, ChannelSums& sums) const {
-  assert(sums.first.size() == outputs_);
-  std::ranges::fill(sums.first, 0.0);
-  std::ranges::fill(sums.second, 0.0);
-  multiply_all<true>(forward_product(source_, outputs_, kernel_), source, weights, masks_.data(), destination,
-                     sums.first.data(), sums.second.data());
+                             std::uint16_t* destination, ChannelSums* sums) const {
+  const Product product = forward_product(source_, outputs_, kernel_);
+  if (sums == nullptr) {
+    return multiply_all<false>(product, source, weights, masks_.data(), destination, nullptr, nullptr);
+  }
+  assert(sums->first.size() == outputs_);
+  std::ranges::fill(sums->first, 0.0);
+  std::ranges::fill(sums->second, 0.0);
+  multiply_all<true>(product, source, weights, masks_.data(), destination, sums->first.data(),
+                     sums->second.data());
 }
 
 void AmxConvolution::backward_data(const std::uint16_t* destination_gradient, const std::uint16_t* weights,
@@ -519,8 +514,13 @@ void AmxConvolution::backward_weights(const std::uint16_t* source, const std::ui
                                       std::span<float> weights_gradient) {
   assert(weights_gradient.size() == kernel_ * kernel_ * source_.channels * outputs_);
   const std::size_t pixels = masks_.size();
-  const std::size_t stride = source_columns_.size() / source_.channels;
+  // A stride of a multiple of 4 KiB would lay the rows of a tile over each other in the caches.
+  const std::size_t stride =
+      round_up(pixels + 2 * (source_.margin() / source_.channels), 2 * kTileDepth) + kTileDepth;
   const std::size_t margin = (stride - pixels) / 2;
+  source_columns_.resize(source_.channels * stride);
+  gradient_pairs_.resize(pixels * outputs_);
+  sums_.resize(kernel_ * kernel_ * kSumValues);
   turn_into_columns(source, source_.channels, pixels, stride, source_columns_.data() + margin);
   turn_into_pairs(destination_gradient, outputs_, pixels, gradient_pairs_.data());
   multiply_gradients(forward_product(source_, outputs_, kernel_),
@@ -540,7 +540,7 @@ std::size_t AmxConvolution::forward_weights_size() const { return 0; }
 std::size_t AmxConvolution::backward_weights_size() const { return 0; }
 void AmxConvolution::pack_forward_weights(std::span<const float>, std::uint16_t*) const {}
 void AmxConvolution::pack_backward_weights(std::span<const float>, std::uint16_t*) const {}
-void AmxConvolution::forward(const std::uint16_t*, const std::uint16_t*, std::uint16_t*, ChannelSums&) const {
+void AmxConvolution::forward(const std::uint16_t*, const std::uint16_t*, std::uint16_t*, ChannelSums*) const {
 }
 void AmxConvolution::backward_data(const std::uint16_t*, const std::uint16_t*, std::uint16_t*) const {}
 void AmxConvolution::backward_weights(const std::uint16_t*, const std::uint16_t*, std::span<float>) {}

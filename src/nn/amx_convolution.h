@@ -55,10 +55,10 @@ class AmxConvolution {
   void pack_forward_weights(std::span<const float> weights, std::uint16_t* packed) const;
   void pack_backward_weights(std::span<const float> weights, std::uint16_t* packed) const;
 
-  // Overwrites the destination, its borders with zeros. `sums` become those of the destination before it is
-  // rounded, as sum_channels() would find them.
+  // Overwrites the destination, its borders with zeros. `sums`, null when nobody needs them, become those of
+  // the destination before it is rounded, as sum_channels() would find them.
   void forward(const std::uint16_t* source, const std::uint16_t* weights, std::uint16_t* destination,
-               ChannelSums& sums) const;
+               ChannelSums* sums) const;
 
   // Overwrites the gradient by the source, its borders with zeros. The borders of the gradient by the
   // destination must be zero.
@@ -73,7 +73,8 @@ class AmxConvolution {
   BorderedSizes source_;
   std::size_t outputs_;
   std::size_t kernel_;
-  std::vector<std::uint16_t> masks_;           // of each pixel: all ones, or zero in a border and behind
+  std::vector<std::uint16_t> masks_;  // of each pixel: all ones, or zero in a border and behind
+  // Of the way back, made when it is first taken.
   std::vector<std::uint16_t> source_columns_;  // [channels, pixels with margins]
   std::vector<std::uint16_t> gradient_pairs_;  // [outputs / 16, pixels / 2, 16, 2]
   std::vector<float> sums_;                    // of one block at every place of the kernel

@@ -102,7 +102,7 @@ TEST_P(AmxConvolutionTest, agrees_with_the_definition) {
   convolution.pack_forward_weights(weights, forward_weights.data());
   convolution.pack_backward_weights(weights, backward_weights.data());
   ChannelSums sums(c.outputs);
-  convolution.forward(source.values(), forward_weights.data(), destination.values(), sums);
+  convolution.forward(source.values(), forward_weights.data(), destination.values(), &sums);
   convolution.backward_data(gradient.values(), backward_weights.data(), source_gradient.values());
   std::vector<float> weights_gradient(weights.size());
   convolution.backward_weights(source.values(), gradient.values(), weights_gradient);

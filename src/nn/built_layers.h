@@ -110,20 +110,30 @@ struct WeightedLayer {
   double flops() const { return count_flops(forward.weights_desc().dims(), forward.dst_desc().dims()); }
 };
 
-// A convolution that AMX computes.
+// A convolution that AMX computes, or a dense layer, which is one of 1x1 of pictures of one pixel.
 struct AmxLayer {
   std::shared_ptr<AmxConvolution> convolution;
   int weights;  // index of the parameter
+  bool is_dense;
+  bool first;  // of the layers with weights: nothing before it needs a gradient
   std::string name;
   double flops;
   dnnl::memory source;
   dnnl::memory destination;
 };
 
-// A batch norm in training with what follows it in the same passes over the activations.
+// What is done to the results of a convolution in the passes of normalize.h.
+enum class Normalization {
+  none,
+  bias,        // each channel's constant is added
+  batch_norm,  // in training
+};
+
+// That with what follows it in the same passes over the activations.
 struct NormalizeLayer {
+  Normalization normalization;
   NormalizeSteps steps;
-  int scale;  // index of the parameter; shift, mean and variance are the next
+  int parameter;  // index of the bias, or of the scale; shift, mean and variance are the next
   dnnl::memory z;
   dnnl::memory skip;       // null when nothing is added
   std::size_t skip_index;  // which activation that is

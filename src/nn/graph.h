@@ -42,7 +42,7 @@ class Graph {
  public:
   // For training, the layouts that the gradients come in become those of the parameters' masters.
   // The architecture is valid; its last layer is Dense when it is for training, and it has no batch norm
-  // otherwise (for_inference()). For inference the precision is f32.
+  // otherwise (for_inference()).
   Graph(const Architecture& architecture, int samples, Purpose purpose, Precision precision,
         Parameters& parameters);
   Graph(Graph&&) = default;

@@ -2,6 +2,7 @@
 #include "nn/graph_builder.h"
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "nn/kernels.h"
@@ -70,54 +71,84 @@ void GraphBuilder::add_backward(const AmxLayer& built) {
   gradient_of(built.weights) = zeroed_memory(parameters_.master(built.weights).get_desc());
   const memory weights_gradient = gradient_of(built.weights);
   const memory gradient = in_half(graph_.backward_, gradient_);
+  graph_.memories_.push_back(gradient);
+  graph_.backward_.push_back(
+      {{built.name + " backward weights", kAmx, built.flops},
+       [computes, from = halves(built.source), by = halves(gradient), weights_gradient](const Pass&) {
+         computes->backward_weights(from, by, floats(weights_gradient));
+       }});
+  if (built.first) {
+    gradient_ = {};
+    return;
+  }
+
   const memory source_gradient = half_memory(sizes_of(built.source));
   const memory packed =
       parameters_.packed(built.weights, Parameters::Form::backward, computes->backward_weights_size(),
                          [computes](std::span<const float> master, std::uint16_t* to) {
                            computes->pack_backward_weights(master, to);
                          });
-  graph_.memories_.insert(graph_.memories_.end(), {gradient, packed, source_gradient});
-  graph_.backward_.push_back(
-      {{built.name + " backward weights", kAmx, built.flops},
-       [computes, from = halves(built.source), by = halves(gradient), weights_gradient](const Pass&) {
-         computes->backward_weights(from, by, floats(weights_gradient));
-       }});
+  graph_.memories_.insert(graph_.memories_.end(), {packed, source_gradient});
   graph_.backward_.push_back(
       {{built.name + " backward data", kAmx, built.flops},
        [computes, by = halves(gradient), weights = halves(packed),
         to = halves(source_gradient)](const Pass&) { computes->backward_data(by, weights, to); }});
-  gradient_ = source_gradient;
+  gradient_ = built.is_dense ? as_rows(graph_.backward_, source_gradient) : source_gradient;
 }
 
 void GraphBuilder::add_backward(const NormalizeLayer& built) {
+  if (sizes_of(gradient_).size() == 2) gradient_ = as_picture(graph_.backward_, gradient_);
   const memory gradient = is_float(built.y) ? in_layout(graph_.backward_, gradient_, built.y.get_desc())
                                             : in_half(graph_.backward_, gradient_);
   memory unpooled = gradient;
   if (built.steps.pool == WithPool::yes) {
     unpooled = is_float(built.y) ? float_memory(sizes_of(built.z), built.y) : half_memory(sizes_of(built.z));
   }
-  const std::span<float> scale_gradient = floats(gradient_of(built.scale));
-  const std::span<float> shift_gradient = floats(gradient_of(built.scale + 1));
   graph_.memories_.insert(graph_.memories_.end(), {gradient, unpooled});
   const Activations z = activations_of(built.z);
   const Activations from = activations_of(gradient);
   const Activations to = activations_of(unpooled);
   const std::optional<Activations> skip =
       built.skip ? std::optional(activations_of(built.skip)) : std::nullopt;
-  const auto count = static_cast<double>(z.samples * z.height * z.width);
-  add_kernel(graph_.backward_, "batch norm backward",
-             [=, steps = built.steps, state = built.statistics](const Pass&) {
-               Statistics& statistics = *state;
-               sum_gradient(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, from,
-                            to, statistics.sums);
-               for (std::size_t i = 0; i < z.channels; ++i) {
-                 const ScaleAndShift by = differentiate_channel(statistics, i, count);
-                 scale_gradient[i] = by.scale;
-                 shift_gradient[i] = by.shift;
-               }
-               finish_gradient(steps.relu, statistics.factors, statistics.offsets,
-                               {statistics.factors, statistics.z_factors, statistics.constants}, to, z);
-             });
+  const auto add = [&](const char* name, const auto& biases, const auto& differentiate) {
+    add_kernel(graph_.backward_, name, [=, steps = built.steps, state = built.statistics](const Pass&) {
+      Statistics& statistics = *state;
+      sum_gradient(steps, z, statistics.factors, biases(statistics), skip ? &*skip : nullptr, from, to,
+                   statistics.sums);
+      for (std::size_t i = 0; i < z.channels; ++i) differentiate(statistics, i);
+      finish_gradient(steps.relu, statistics.factors, biases(statistics),
+                      {statistics.factors, statistics.z_factors, statistics.constants}, to, z);
+    });
+  };
+  const auto offsets = [](const Statistics& statistics) {
+    return std::span<const float>(statistics.offsets);
+  };
+  switch (built.normalization) {
+    case Normalization::batch_norm: {
+      const std::span<float> scale_gradient = floats(gradient_of(built.parameter));
+      const std::span<float> shift_gradient = floats(gradient_of(built.parameter + 1));
+      const auto count = static_cast<double>(z.samples * z.height * z.width);
+      add("batch norm backward", offsets, [=](Statistics& statistics, std::size_t i) {
+        const ScaleAndShift by = differentiate_channel(statistics, i, count);
+        scale_gradient[i] = by.scale;
+        shift_gradient[i] = by.shift;
+      });
+      break;
+    }
+    case Normalization::bias: {
+      // The factors are 1, and the gradient's line is d itself.
+      const std::span<const float> biases = floats(parameters_.master(built.parameter));
+      const std::span<float> bias_gradient = floats(gradient_of(built.parameter));
+      add(
+          "bias backward", [=](const Statistics&) { return biases; },
+          [=](const Statistics& statistics, std::size_t i) {
+            bias_gradient[i] = static_cast<float>(statistics.sums.first[i]);
+          });
+      break;
+    }
+    case Normalization::none:
+      add("relu backward", offsets, [](const Statistics&, std::size_t) {});
+  }
   if (built.skip) skipped_gradients_.emplace(built.skip_index, unpooled);
   // Another name of the same place: conversions of what it held before must not be taken for the
   // gradient's.
@@ -148,6 +179,11 @@ void GraphBuilder::add_backward(const MeanMaxPoolLayer& built) {
 void GraphBuilder::add_skipped_gradients(std::size_t index) {
   const auto [first, last] = skipped_gradients_.equal_range(index);
   for (auto skipped = first; skipped != last; ++skipped) {
+    if (!is_float(gradient_)) {
+      gradient_ = sizes_of(gradient_).size() == 4
+                      ? in_half(graph_.backward_, gradient_)
+                      : in_layout(graph_.backward_, gradient_, row_major(sizes_of(gradient_)));
+    }
     const memory sum = gradient_;
     const memory addend = is_float(sum) ? in_layout(graph_.backward_, skipped->second, sum.get_desc())
                                         : in_half(graph_.backward_, skipped->second);
@@ -176,7 +212,8 @@ void GraphBuilder::add_backward(const PoolLayer& built) {
 void GraphBuilder::add_backward(const ReluLayer& built) { mask_gradient(built.destination); }
 
 void GraphBuilder::add_backward(const FlattenLayer& built) {
-  const memory source = in_layout(graph_.backward_, gradient_, row_major(sizes_of(gradient_)));
+  const memory source = in_layout(graph_.backward_, gradient_,
+                                  row_major(sizes_of(gradient_), gradient_.get_desc().data_type()));
   gradient_ = view(source, built.source_sizes);
 }
 

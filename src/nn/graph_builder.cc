@@ -46,9 +46,9 @@ GraphBuilder::GraphBuilder(const Architecture& architecture, Purpose purpose, Pr
     if (const auto* residual = std::get_if<Residual>(&architecture.layers[i])) {
       is_skip_[i - static_cast<std::size_t>(residual->layers)] = true;
     }
-    if (suits_amx(i)) {
-      const int kernel = std::get<Convolution>(architecture.layers[i]).kernel;
-      border_ = std::max(border_, static_cast<std::size_t>(kernel) / 2);
+    const auto* convolution = std::get_if<Convolution>(&architecture.layers[i]);
+    if (convolution != nullptr && suits_amx(i)) {
+      border_ = std::max(border_, static_cast<std::size_t>(convolution->kernel) / 2);
     }
   }
 }
@@ -65,6 +65,7 @@ void GraphBuilder::build() {
     std::visit([this](const auto& layer) { add_forward(layer); }, architecture_.layers[layer_]);
     activations_[layer_ + 1] = activation_;
     if (built_.size() > built) input_indices_.push_back(input);
+    input_indices_.resize(built_.size(), kNone);
   }
   graph_.logits_ = in_layout(graph_.forward_, activation_, row_major(sizes_of(activation_)));
   if (purpose_ == Purpose::inference && ends_dense(architecture_)) {
@@ -77,7 +78,12 @@ void GraphBuilder::build() {
 
 memory::desc GraphBuilder::half_layout(const memory::dims& sizes) const {
   if (!uses_amx()) return by_pixel(sizes, memory::data_type::bf16);
-  return {sizes, memory::data_type::bf16, bordered_strides(bordered_sizes(sizes, border_))};
+  return {sizes, memory::data_type::bf16, bordered_strides(bordered_sizes(sizes, border_of(sizes)))};
+}
+
+// Pictures of one pixel are what dense layers read: no kernel goes beyond it.
+std::size_t GraphBuilder::border_of(const memory::dims& sizes) const {
+  return sizes[2] == 1 && sizes[3] == 1 ? 0 : border_;
 }
 
 memory GraphBuilder::half_memory(const memory::dims& sizes) { return new_memory(half_layout(sizes)); }
@@ -90,7 +96,7 @@ memory GraphBuilder::new_memory(const memory::desc& layout) {
   if (!uses_amx() || layout.dims().size() != 4 || layout != half_layout(layout.dims())) {
     return zeroed_memory(layout);
   }
-  const BorderedSizes bordered = bordered_sizes(layout.dims(), border_);
+  const BorderedSizes bordered = bordered_sizes(layout.dims(), border_of(layout.dims()));
   const memory all = zeroed_memory({{static_cast<memory::dim>(bordered.size_with_margins())},
                                     memory::data_type::bf16,
                                     memory::format_tag::a});
@@ -104,6 +110,7 @@ memory GraphBuilder::float_memory(const memory::dims& sizes, const memory& like)
 
 memory GraphBuilder::as_floats(const memory& values) {
   if (is_float(values)) return values;
+  if (sizes_of(values).size() == 2) return in_layout(graph_.forward_, values, row_major(sizes_of(values)));
   return in_layout(graph_.forward_, values, by_pixel(sizes_of(values), memory::data_type::f32));
 }
 
@@ -111,13 +118,31 @@ memory& GraphBuilder::gradient_of(int parameter) {
   return graph_.gradients_[static_cast<std::size_t>(parameter)];
 }
 
-std::size_t GraphBuilder::skip_index() const {
-  return layer_ - static_cast<std::size_t>(std::get<Residual>(architecture_.layers[layer_]).layers);
+std::size_t GraphBuilder::skip_index(std::size_t layer) const {
+  return layer - static_cast<std::size_t>(std::get<Residual>(architecture_.layers[layer]).layers);
+}
+
+memory GraphBuilder::as_picture(Operations& operations, const memory& rows) {
+  const memory::dims sizes = sizes_of(rows);
+  const memory picture = half_memory({sizes[0], sizes[1], 1, 1});
+  const memory to(row_major(sizes, memory::data_type::bf16), cpu(), picture.get_data_handle());
+  const dnnl::reorder::primitive_desc reorder(cpu(), rows.get_desc(), cpu(), to.get_desc(),
+                                              portable_attributes());
+  add_primitive<dnnl::reorder>(operations, "reorder", reorder, {{DNNL_ARG_FROM, rows}, {DNNL_ARG_TO, to}});
+  return picture;
+}
+
+memory GraphBuilder::as_rows(Operations& operations, const memory& picture) {
+  const memory::dims sizes = sizes_of(picture);
+  const memory::data_type type = picture.get_desc().data_type();
+  const memory source = in_layout(operations, picture, by_pixel(sizes, type));
+  graph_.memories_.push_back(source);
+  return {row_major({sizes[0], sizes[1]}, type), cpu(), source.get_data_handle()};
 }
 
 memory GraphBuilder::view(const memory& values, const memory::dims& sizes) {
   graph_.memories_.push_back(values);
-  return {row_major(sizes), cpu(), values.get_data_handle()};
+  return {row_major(sizes, values.get_desc().data_type()), cpu(), values.get_data_handle()};
 }
 
 memory GraphBuilder::in_layout(Operations& operations, const memory& from, const memory::desc& layout) {

@@ -45,7 +45,10 @@ class GraphBuilder {
   void add_forward(const Dropout& dropout);
   template <typename Primitives>
   void add_weighted(const Primitives& primitives, int outputs, Bias adds);
-  void add_amx(const Convolution& convolution);
+  void add_amx(int outputs, int kernel);
+  // Adds a pass over the results of a convolution, and as many of the layers behind it as fit into it and
+  // whose inputs nothing else needs.
+  void add_normalize(Normalization normalization);
 
   // gradient_, by the layer's output, becomes the gradient by its input, or nothing when no layer before it
   // needs that.
@@ -66,10 +69,14 @@ class GraphBuilder {
   // Clears gradient_ in place where the output of a relu was zero.
   void mask_gradient(const dnnl::memory& output);
 
-  // Whether all activations between batch norms are half precision and bordered.
+  // Whether activations in half precision have borders and margins.
   bool uses_amx() const;
-  // Whether this layer is a convolution for AMX.
+  // Whether AMX computes this layer.
   bool suits_amx(std::size_t layer) const;
+  // Whether the layer at layer_ multiplies in half precision, and whether its bias is added by the pass
+  // behind it.
+  bool multiplies_half() const;
+  bool parts_bias() const;
   dnnl::prop_kind kind() const;
   // Whether the layer this many places after the current one is of this kind.
   template <typename Kind>
@@ -77,19 +84,23 @@ class GraphBuilder {
     const std::size_t index = layer_ + places;
     return index < architecture_.layers.size() && std::holds_alternative<Kind>(architecture_.layers[index]);
   }
-  // Which activation the Residual at layer_ adds.
-  std::size_t skip_index() const;
+  // Which activation the Residual at this place adds.
+  std::size_t skip_index(std::size_t layer) const;
   dnnl::memory& gradient_of(int parameter);
 
-  // How activations between batch norms lie in half precision: bordered where AMX will read them.
+  // How pictures lie in half precision: bordered where AMX will read them.
   dnnl::memory::desc half_layout(const dnnl::memory::dims& sizes) const;
   dnnl::memory half_memory(const dnnl::memory::dims& sizes);
+  std::size_t border_of(const dnnl::memory::dims& sizes) const;
   dnnl::memory in_half(Operations& operations, const dnnl::memory& from);
   // Returns zeroed memory, with margins around what AMX will read.
   dnnl::memory new_memory(const dnnl::memory::desc& layout);
   // Returns new memory that is laid out as `like`, which has a pixel_layout(), for other sizes.
   static dnnl::memory float_memory(const dnnl::memory::dims& sizes, const dnnl::memory& like);
   dnnl::memory as_floats(const dnnl::memory& values);
+  // Return [samples, K] as pictures of one pixel in half precision, with margins, and back.
+  dnnl::memory as_picture(Operations& operations, const dnnl::memory& rows);
+  dnnl::memory as_rows(Operations& operations, const dnnl::memory& picture);
   // Returns the same row-major values with other sizes.
   dnnl::memory view(const dnnl::memory& values, const dnnl::memory::dims& sizes);
   // Returns the values in this layout: the same memory when it has it, else one that is filled at this point
@@ -110,6 +121,7 @@ class GraphBuilder {
   void share_scratch();
 
   static constexpr const char* kAmx = "espy:amx_bf16";
+  static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
   const Architecture& architecture_;
   const Purpose purpose_;
@@ -127,7 +139,8 @@ class GraphBuilder {
   std::vector<dnnl::memory> activations_;
   std::vector<bool> is_skip_;  // which of these a residual layer adds
   std::vector<BuiltLayer> built_;
-  std::vector<std::size_t> input_indices_;  // which activation each of these reads
+  // Which activation each of these reads, kNone for what a layer before it left to it.
+  std::vector<std::size_t> input_indices_;
   std::multimap<std::size_t, dnnl::memory> skipped_gradients_;
   std::vector<std::pair<dnnl::memory, dnnl::memory>> conversions_;
   std::vector<dnnl::memory> scratches_;

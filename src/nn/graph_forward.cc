@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <optional>
 #include <utility>
 
 #include "nn/kernels.h"
@@ -18,28 +19,36 @@ using dnnl::prop_kind;
 // Forward, layer by layer: activation_ becomes the layer's output.
 
 void GraphBuilder::add_forward(const Convolution& convolution) {
-  if (suits_amx(layer_)) return add_amx(convolution);
-  add_weighted(ConvolutionPrimitives{convolution.kernel, convolution.stride}, convolution.channels,
-               convolution.bias);
+  const bool parts = parts_bias();
+  if (suits_amx(layer_)) {
+    add_amx(convolution.channels, convolution.kernel);
+  } else {
+    add_weighted(ConvolutionPrimitives{convolution.kernel, convolution.stride}, convolution.channels,
+                 parts ? Bias::none : convolution.bias);
+  }
+  if (parts) add_normalize(convolution.bias == Bias::added ? Normalization::bias : Normalization::none);
 }
 
 void GraphBuilder::add_forward(const Dense& dense) {
-  add_weighted(DensePrimitives{}, dense.units, Bias::added);
+  if (!suits_amx(layer_)) return add_weighted(DensePrimitives{}, dense.units, Bias::added);
+  activation_ = as_picture(graph_.forward_, activation_);
+  add_amx(dense.units, 1);
+  add_normalize(Normalization::bias);
+  activation_ = as_rows(graph_.forward_, activation_);
 }
 
 template <typename Primitives>
 void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias adds) {
   const memory::dims source_sizes = sizes_of(activation_);
   const memory::dims destination_sizes = primitives.destination_sizes(source_sizes, outputs);
-  // The first convolution's single channel would leave bfloat16's instructions idle.
-  const bool half = precision_ == Precision::bf16 && next_is<BatchNorm>(1) && next_parameter_ > 0;
+  const bool half = multiplies_half();
   const auto type = half ? memory::data_type::bf16 : memory::data_type::f32;
   const memory::desc source = half ? by_pixel(source_sizes, type) : any_layout(source_sizes);
   const memory::desc weights = any_layout(primitives.weights_sizes(source_sizes, outputs), type);
   const memory::desc bias = adds == Bias::added ? row_major({outputs}) : memory::desc();
   memory::desc destination = half ? by_pixel(destination_sizes, type) : any_layout(destination_sizes);
 
-  const bool relu_follows = next_is<Relu>(1) && !is_skip_[layer_ + 1];
+  const bool relu_follows = !parts_bias() && next_is<Relu>(1) && !is_skip_[layer_ + 1];
   const bool pool_follows = next_is<MaxPool>(2) && !is_skip_[layer_ + 2];
   dnnl::primitive_attr attributes = portable_attributes();
   if (relu_follows) {
@@ -53,7 +62,7 @@ void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias 
                                   .first = next_parameter_ == 0,
                                   .masks_gradient = relu_follows && !pool_follows};
   built.forward = {primitives.forward(kind(), source, weights, bias, destination), attributes, cpu()};
-  if (next_is<BatchNorm>(1) && !pixel_layout(built.forward.dst_desc())) {
+  if ((next_is<BatchNorm>(1) || parts_bias()) && !pixel_layout(built.forward.dst_desc())) {
     destination = by_pixel(destination_sizes, type);
     built.forward = {primitives.forward(kind(), source, weights, bias, destination), attributes, cpu()};
   }
@@ -84,55 +93,87 @@ bool GraphBuilder::uses_amx() const { return precision_ == Precision::bf16 && ha
 
 bool GraphBuilder::suits_amx(std::size_t layer) const {
   const std::vector<Layer>& layers = architecture_.layers;
+  if (!uses_amx() || layer == 0 || shapes_[layer - 1][0] % 16 != 0) return false;
+  if (const auto* dense = std::get_if<Dense>(&layers[layer])) {
+    return layer + 1 < layers.size() && dense->units % 16 == 0;
+  }
   const auto* convolution = std::get_if<Convolution>(&layers[layer]);
-  return uses_amx() && purpose_ == Purpose::training && convolution != nullptr && convolution->stride == 1 &&
-         convolution->kernel % 2 == 1 && convolution->channels % 16 == 0 && layer > 0 &&
-         shapes_[layer - 1][0] % 16 == 0 && layer + 1 < layers.size() &&
-         std::holds_alternative<BatchNorm>(layers[layer + 1]);
+  return convolution != nullptr && convolution->stride == 1 && convolution->kernel % 2 == 1 &&
+         convolution->channels % 16 == 0 &&
+         (convolution->kernel == 1 || shapes_[layer][1] > 1 || shapes_[layer][2] > 1);
 }
 
-void GraphBuilder::add_amx(const Convolution& convolution) {
+// The first convolution's single channel would leave bfloat16's instructions idle, and oneDNN's dense layers
+// gain nothing.
+bool GraphBuilder::multiplies_half() const {
+  return precision_ == Precision::bf16 && next_parameter_ > 0 &&
+         std::holds_alternative<Convolution>(architecture_.layers[layer_]);
+}
+
+bool GraphBuilder::parts_bias() const {
+  return precision_ == Precision::bf16 && !next_is<BatchNorm>(1) &&
+         std::holds_alternative<Convolution>(architecture_.layers[layer_]);
+}
+
+void GraphBuilder::add_amx(int outputs, int kernel) {
   const memory::dims sizes = sizes_of(activation_);
   const memory source = in_half(graph_.forward_, activation_);
-  const memory destination = half_memory({sizes[0], convolution.channels, sizes[2], sizes[3]});
-  const memory::dims weights = {convolution.channels, sizes[1], convolution.kernel, convolution.kernel};
-  const auto computes = std::make_shared<AmxConvolution>(bordered_sizes(sizes, border_),
-                                                         static_cast<std::size_t>(convolution.channels),
-                                                         static_cast<std::size_t>(convolution.kernel));
+  const memory destination = half_memory({sizes[0], outputs, sizes[2], sizes[3]});
+  const bool is_dense = std::holds_alternative<Dense>(architecture_.layers[layer_]);
+  const auto computes =
+      std::make_shared<AmxConvolution>(bordered_sizes(sizes, border_of(sizes)),
+                                       static_cast<std::size_t>(outputs), static_cast<std::size_t>(kernel));
   const int index = next_parameter_++;
-  parameters_.lay_out(index, {weights, memory::data_type::f32, memory::format_tag::hwio});
+  const memory::dims weights =
+      is_dense ? memory::dims{outputs, sizes[1]} : memory::dims{outputs, sizes[1], kernel, kernel};
+  parameters_.lay_out(
+      index, {weights, memory::data_type::f32, is_dense ? memory::format_tag::ba : memory::format_tag::hwio});
   const memory packed = parameters_.packed(index, Parameters::Form::forward, computes->forward_weights_size(),
                                            [computes](std::span<const float> master, std::uint16_t* to) {
                                              computes->pack_forward_weights(master, to);
                                            });
-  next_statistics_ = std::make_shared<Statistics>(static_cast<std::size_t>(convolution.channels));
-  AmxLayer built{computes,
-                 index,
-                 describe("convolution", weights, sizes),
-                 count_flops(weights, sizes_of(destination)),
-                 source,
-                 destination};
+  AmxLayer built{
+      computes,
+      index,
+      is_dense,
+      index == 0,
+      is_dense ? describe("dense", weights, {sizes[0], sizes[1]}) : describe("convolution", weights, sizes),
+      count_flops(weights, sizes_of(destination)),
+      source,
+      destination};
+  if (next_is<BatchNorm>(1)) {
+    next_statistics_ = std::make_shared<Statistics>(static_cast<std::size_t>(outputs));
+  }
   graph_.memories_.insert(graph_.memories_.end(), {source, packed, destination});
-  graph_.forward_.push_back(
-      {{built.name + " forward", kAmx, built.flops},
-       [computes, from = halves(source), weights = halves(packed), to = halves(destination),
-        state = next_statistics_](const Pass&) { computes->forward(from, weights, to, state->sums); }});
+  graph_.forward_.push_back({{built.name + " forward", kAmx, built.flops},
+                             [computes, from = halves(source), weights = halves(packed),
+                              to = halves(destination), state = next_statistics_](const Pass&) {
+                               computes->forward(from, weights, to, state ? &state->sums : nullptr);
+                             }});
   activation_ = destination;
   built_.push_back(std::move(built));
 }
 
-// In training alone. Takes the layers behind it along, as far as they fit in one pass and nothing else
-// needs what lies between them.
+// In training alone.
 void GraphBuilder::add_forward(const BatchNorm&) {
   assert(purpose_ == Purpose::training);
-  NormalizeLayer built{.steps = {WithRelu::no, WithPool::no},
-                       .scale = next_parameter_,
+  add_normalize(Normalization::batch_norm);
+}
+
+void GraphBuilder::add_normalize(Normalization normalization) {
+  const bool trains = purpose_ == Purpose::training;
+  NormalizeLayer built{.normalization = normalization,
+                       .steps = {WithRelu::no, WithPool::no},
+                       .parameter = next_parameter_,
                        .z = activation_,
                        .skip = {},
                        .skip_index = 0,
                        .y = {},
                        .statistics = {}};
-  next_parameter_ += 4;
+  const int parameters = normalization == Normalization::batch_norm ? 4
+                         : normalization == Normalization::bias     ? 1
+                                                                    : 0;
+  next_parameter_ += parameters;
   const auto may_take = [this] { return !is_skip_[layer_ + 1]; };
   if (next_is<Relu>(1) && may_take()) {
     built.steps.relu = WithRelu::yes;
@@ -143,9 +184,9 @@ void GraphBuilder::add_forward(const BatchNorm&) {
   const auto new_y = [&](const memory::dims& y_sizes) {
     return precision_ == Precision::bf16 ? half_memory(y_sizes) : float_memory(y_sizes, built.z);
   };
-  if (next_is<Residual>(1) && may_take()) {
+  if (next_is<Residual>(1) && may_take() && sizes_of(activations_[skip_index(layer_ + 1)]).size() == 4) {
     ++layer_;
-    built.skip_index = skip_index();
+    built.skip_index = skip_index(layer_);
     const memory& skipped = activations_[built.skip_index];
     built.skip = precision_ == Precision::bf16
                      ? in_half(graph_.forward_, skipped)
@@ -163,41 +204,51 @@ void GraphBuilder::add_forward(const BatchNorm&) {
                               : std::make_shared<Statistics>(static_cast<std::size_t>(sizes[1]));
   built.statistics = state;
   graph_.memories_.insert(graph_.memories_.end(), {built.z, built.y});
-  for (int i = built.scale; i < built.scale + 4; ++i) {
+  for (int i = built.parameter; trains && i < built.parameter + parameters; ++i) {
     gradient_of(i) = zeroed_memory(parameters_.master(i).get_desc());
   }
-  const std::span<const float> scales = floats(parameters_.master(built.scale));
-  const std::span<const float> shifts = floats(parameters_.master(built.scale + 1));
-  const std::span<const float> running_means = floats(parameters_.master(built.scale + 2));
-  const std::span<const float> running_variances = floats(parameters_.master(built.scale + 3));
-  const std::span<float> batch_means = floats(gradient_of(built.scale + 2));
-  const std::span<float> batch_variances = floats(gradient_of(built.scale + 3));
   const Activations z = activations_of(built.z);
   const Activations y = activations_of(built.y);
   const std::optional<Activations> skip =
       built.skip ? std::optional(activations_of(built.skip)) : std::nullopt;
-  const auto count = static_cast<double>(z.samples * z.height * z.width);
-  add_kernel(graph_.forward_, "batch norm forward", [=, steps = built.steps](const Pass& pass) {
-    Statistics& statistics = *state;
-    if (pass.learns && !has_sums) sum_channels(z, statistics.sums);
-    for (std::size_t i = 0; i < z.channels; ++i) {
-      Moments used{static_cast<double>(running_means[i]), static_cast<double>(running_variances[i])};
-      if (pass.learns) {
-        used = moments(statistics.sums, i, count);
-        batch_means[i] = static_cast<float>(used.mean);
-        batch_variances[i] = static_cast<float>(used.variance * count / std::max(count - 1, 1.0));
+  if (normalization == Normalization::batch_norm) {
+    const std::span<const float> scales = floats(parameters_.master(built.parameter));
+    const std::span<const float> shifts = floats(parameters_.master(built.parameter + 1));
+    const std::span<const float> running_means = floats(parameters_.master(built.parameter + 2));
+    const std::span<const float> running_variances = floats(parameters_.master(built.parameter + 3));
+    const std::span<float> batch_means = floats(gradient_of(built.parameter + 2));
+    const std::span<float> batch_variances = floats(gradient_of(built.parameter + 3));
+    const auto count = static_cast<double>(z.samples * z.height * z.width);
+    add_kernel(graph_.forward_, "batch norm forward", [=, steps = built.steps](const Pass& pass) {
+      Statistics& statistics = *state;
+      if (pass.learns && !has_sums) sum_channels(z, statistics.sums);
+      for (std::size_t i = 0; i < z.channels; ++i) {
+        Moments used{static_cast<double>(running_means[i]), static_cast<double>(running_variances[i])};
+        if (pass.learns) {
+          used = moments(statistics.sums, i, count);
+          batch_means[i] = static_cast<float>(used.mean);
+          batch_variances[i] = static_cast<float>(used.variance * count / std::max(count - 1, 1.0));
+        }
+        normalize_channel(statistics, i, used, scales[i], shifts[i]);
       }
-      normalize_channel(statistics, i, used, scales[i], shifts[i]);
-    }
-    normalize(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, y);
-  });
+      normalize(steps, z, statistics.factors, statistics.offsets, skip ? &*skip : nullptr, y);
+    });
+  } else {
+    std::ranges::fill(state->factors, 1.0F);
+    const bool has_bias = normalization == Normalization::bias;
+    const std::span<const float> biases =
+        has_bias ? floats(parameters_.master(built.parameter)) : std::span<const float>(state->offsets);
+    add_kernel(graph_.forward_, "bias forward", [=, steps = built.steps](const Pass&) {
+      normalize(steps, z, state->factors, biases, skip ? &*skip : nullptr, y);
+    });
+  }
   activation_ = built.y;
   built_.push_back(std::move(built));
 }
 
 // The sum where nothing else can take it along, in single precision.
 void GraphBuilder::add_forward(const Residual&) {
-  const std::size_t index = skip_index();
+  const std::size_t index = skip_index(layer_);
   const memory source = as_floats(activation_);
   const memory skip = in_layout(graph_.forward_, activations_[index], source.get_desc());
   const memory destination = zeroed_memory(source.get_desc());
@@ -255,7 +306,8 @@ void GraphBuilder::add_forward(const Relu&) {
 void GraphBuilder::add_forward(const Flatten&) {
   const memory::dims sizes = sizes_of(activation_);
   if (sizes.size() == 2) return;
-  const memory source = in_layout(graph_.forward_, activation_, row_major(sizes));
+  const memory source =
+      in_layout(graph_.forward_, activation_, row_major(sizes, activation_.get_desc().data_type()));
   activation_ = view(source, {sizes[0], sizes[1] * sizes[2] * sizes[3]});
   built_.push_back(FlattenLayer{sizes});
 }

@@ -92,12 +92,41 @@ TEST(Graph, answers_as_in_inference_when_it_does_not_learn) {
   }
 }
 
+// Without batch norms: biases, relus and pools that share passes, and some that cannot; a relu and a
+// convolution that a residual needs, an odd number of pixels, a dense layer behind another one, one of few
+// inputs.
+const Architecture kPlainArchitecture = {{1, 15, 14},
+                                         {Convolution{16, 5},
+                                          Relu{},
+                                          MaxPool{},
+                                          Convolution{32, 3},
+                                          Relu{},
+                                          Convolution{32, 3},
+                                          Relu{},
+                                          Residual{2},
+                                          MaxPool{},
+                                          Convolution{24, 3},
+                                          Convolution{24, 3, 2, Bias::none},
+                                          Relu{},
+                                          Convolution{24, 1},
+                                          Residual{1},
+                                          Flatten{},
+                                          Dense{64},
+                                          Relu{},
+                                          Dense{64},
+                                          Residual{1},
+                                          Dropout{0.25F},
+                                          Dense{20},
+                                          Relu{},
+                                          Dense{10}}};
+
 // Logits and gradients of one pass, as vectors of one form whatever the layouts.
-std::vector<Tensor> compute(Precision precision, std::vector<std::string>* implementations = nullptr) {
+std::vector<Tensor> compute(const Architecture& architecture, Precision precision,
+                            std::vector<std::string>* implementations = nullptr) {
   const ComputeMode mode;
-  const Network network = *initialize(kResidualArchitecture, HeNormal{}, 1);
+  const Network network = *initialize(architecture, HeNormal{}, 1);
   Parameters parameters(network.parameters);
-  Graph graph(kResidualArchitecture, 8, Purpose::training, precision, parameters);
+  Graph graph(architecture, 8, Purpose::training, precision, parameters);
   RandomSequence random(2);
   for (float& value : graph.input()) value = static_cast<float>(random.next_uniform());
   graph.forward({});
@@ -125,27 +154,38 @@ double dot(const Tensor& a, const Tensor& b) {
 // Other processors have nothing to test here.
 TEST(Graph, half_precision_points_where_single_does) {
   if (!multiplies_bf16()) return;
-  const std::vector<Tensor> single = compute(Precision::f32);
-  const std::vector<Tensor> half = compute(Precision::bf16);
-  ASSERT_EQ(half.size(), single.size());
-  for (std::size_t i = 0; i < single.size(); ++i) {
-    const double a = std::sqrt(dot(single[i], single[i]));
-    const double b = std::sqrt(dot(half[i], half[i]));
-    EXPECT_GT(dot(single[i], half[i]), 0.95 * a * b) << "direction of " << i;
-    EXPECT_NEAR(b, a, 0.1 * a) << "length of " << i;
+  for (const Architecture& architecture :
+       {kResidualArchitecture, kPlainArchitecture, kClassicArchitectures[1], kClassicArchitectures[2]}) {
+    SCOPED_TRACE(to_string(architecture));
+    const std::vector<Tensor> single = compute(architecture, Precision::f32);
+    const std::vector<Tensor> half = compute(architecture, Precision::bf16);
+    ASSERT_EQ(half.size(), single.size());
+    for (std::size_t i = 0; i < single.size(); ++i) {
+      const double a = std::sqrt(dot(single[i], single[i]));
+      const double b = std::sqrt(dot(half[i], half[i]));
+      EXPECT_GT(dot(single[i], half[i]), 0.95 * a * b) << "direction of " << i;
+      EXPECT_NEAR(b, a, 0.1 * a) << "length of " << i;
+    }
   }
 }
 
-TEST(Graph, multiplies_half_precision_with_amx_where_there_is_one) {
-  if (!has_amx()) return;
+// Returns how many operations AMX does.
+int count_amx(const Architecture& architecture) {
   std::vector<std::string> implementations;
-  compute(Precision::bf16, &implementations);
+  compute(architecture, Precision::bf16, &implementations);
   int amx = 0;
   for (const std::string& implementation : implementations) {
     EXPECT_EQ(implementation.find("ref"), std::string::npos) << implementation;
     if (implementation.find("amx") != std::string::npos) ++amx;
   }
-  EXPECT_EQ(amx, 9) << "three convolutions behind the first, three ways";
+  return amx;
+}
+
+TEST(Graph, multiplies_half_precision_with_amx_where_there_is_one) {
+  if (!has_amx()) return;
+  EXPECT_EQ(count_amx(kResidualArchitecture), 9) << "three convolutions behind the first, three ways";
+  EXPECT_EQ(count_amx(kClassicArchitectures[1]), 2) << "one dense layer, which is the first";
+  EXPECT_EQ(count_amx(kClassicArchitectures[2]), 6) << "a convolution and a dense layer, three ways";
 }
 
 }  // namespace

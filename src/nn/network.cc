@@ -90,6 +90,19 @@ Result<void> validate(const Network& network) {
   return {};
 }
 
+Result<Network> make_network(const Architecture& architecture,
+                             const std::vector<std::vector<float>>& parameters) {
+  Result<std::vector<Shape>> shapes = parameter_shapes(architecture);
+  if (!shapes) return std::move(shapes).error();
+  Network network{architecture, {}};
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    // What has no shape, and what is too many or too few for it, is for validate() to name.
+    network.parameters.push_back({i < shapes->size() ? (*shapes)[i] : Shape{}, parameters[i]});
+  }
+  if (auto ok = validate(network); !ok) return std::move(ok).error();
+  return network;
+}
+
 Result<Network> initialize(const Architecture& architecture, const Initializer& initializer,
                            std::uint64_t seed) {
   Result<std::vector<ParameterForm>> forms = parameter_forms(architecture);

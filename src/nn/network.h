@@ -20,6 +20,11 @@ struct Network {
 // Errors: invalid_input (with the first parameter that does not fit); as parameter_shapes.
 Result<void> validate(const Network& network);
 
+// Returns the architecture with these values for its parameters, one vector each, row-major.
+// Errors: as validate.
+Result<Network> make_network(const Architecture& architecture,
+                             const std::vector<std::vector<float>>& parameters);
+
 // Everything zero.
 struct Zeros {};
 

@@ -42,10 +42,10 @@ Error to_error(const dnnl::error& error) {
           format("oneDNN failed: {} (status {})", error.what(), static_cast<int>(error.status))};
 }
 
-memory::desc row_major(const memory::dims& sizes) {
+memory::desc row_major(const memory::dims& sizes, memory::data_type type) {
   memory::dims strides(sizes.size(), 1);
   for (std::size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
-  return {sizes, memory::data_type::f32, strides};
+  return {sizes, type, strides};
 }
 
 memory zeroed_memory(const memory::desc& layout) {

@@ -23,7 +23,8 @@ const dnnl::engine& cpu();
 Error to_error(const dnnl::error& error);
 
 // Returns the row-major layout of these sizes.
-dnnl::memory::desc row_major(const dnnl::memory::dims& sizes);
+dnnl::memory::desc row_major(const dnnl::memory::dims& sizes,
+                             dnnl::memory::data_type type = dnnl::memory::data_type::f32);
 
 // Returns memory of that layout, all zero: what pads a blocked layout must be zero.
 dnnl::memory zeroed_memory(const dnnl::memory::desc& layout);

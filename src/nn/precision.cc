@@ -4,6 +4,15 @@
 
 namespace espy::nn {
 
+std::string_view to_string(Precision precision) { return precision == Precision::bf16 ? "bf16" : "f32"; }
+
+std::optional<Precision> precision_named(std::string_view name) {
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    if (name == to_string(precision)) return precision;
+  }
+  return std::nullopt;
+}
+
 bool multiplies_bf16() {
   // What oneDNN would use: it also honours the limit that a user may set in DNNL_MAX_CPU_ISA. An instruction
   // set's bits include those of the sets that it contains.

@@ -1,14 +1,21 @@
-// In which numbers training multiplies.
+// In which numbers a network multiplies.
 #pragma once
+
+#include <optional>
+#include <string_view>
 
 #include "base/result.h"
 
 namespace espy::nn {
 
-// f32: everything in single precision. bf16: convolutions behind a batch norm read and write bfloat16, the
-// upper half of a float; sums, batch norms, the loss, the optimizer and its copy of the parameters stay
-// single.
+// f32: everything in single precision. bf16: convolutions behind the first one, and with AMX dense layers
+// before the last one, read and write bfloat16, the upper half of a float; sums, batch norms, the loss, the
+// optimizer and its copy of the parameters stay single.
 enum class Precision { f32, bf16 };
+
+// "f32" or "bf16", and back; nothing for any other name.
+std::string_view to_string(Precision precision);
+std::optional<Precision> precision_named(std::string_view name);
 
 // Returns whether this machine multiplies bfloat16 in hardware (AVX512-BF16 or AMX).
 bool multiplies_bf16();

@@ -28,8 +28,9 @@ std::size_t choose_size(int count) {
 class GraphPredictor final : public Predictor {
  public:
   // Errors: dnnl::error.
-  explicit GraphPredictor(const Network& network)
+  GraphPredictor(const Network& network, Precision precision)
       : architecture_(network.architecture),
+        precision_(precision),
         sample_size_(element_count(architecture_.input)),
         parameters_(network.parameters) {
     // What can fail fails here: the other sizes differ in nothing but their size.
@@ -70,11 +71,12 @@ class GraphPredictor final : public Predictor {
  private:
   Graph& graph(std::size_t index) {
     std::optional<Graph>& slot = graphs_[index];
-    if (!slot) slot.emplace(architecture_, kSizes[index], Purpose::inference, Precision::f32, parameters_);
+    if (!slot) slot.emplace(architecture_, kSizes[index], Purpose::inference, precision_, parameters_);
     return *slot;
   }
 
   const Architecture architecture_;
+  const Precision precision_;
   const std::size_t sample_size_;
   std::size_t classes_ = 0;
   std::size_t feature_count_ = 0;
@@ -86,11 +88,12 @@ class GraphPredictor final : public Predictor {
 
 }  // namespace
 
-Result<std::unique_ptr<Predictor>> Predictor::create(const Network& network) {
+Result<std::unique_ptr<Predictor>> Predictor::create(const Network& network, Precision precision) {
+  if (auto ok = check_precision(precision); !ok) return std::move(ok).error();
   Result<Network> folded = for_inference(network);
   if (!folded) return std::move(folded).error();
   try {
-    return std::unique_ptr<Predictor>(std::make_unique<GraphPredictor>(*folded));
+    return std::unique_ptr<Predictor>(std::make_unique<GraphPredictor>(*folded, precision));
   } catch (const dnnl::error& error) {
     return to_error(error);
   }

@@ -6,15 +6,19 @@
 
 #include "base/result.h"
 #include "nn/network.h"
+#include "nn/precision.h"
 
 namespace espy::nn {
 
 // Threads: one thread at a time, and it computes on that thread alone; make one for each thread.
 class Predictor {
  public:
-  // Errors: invalid_input (parameters that do not fit the architecture), unavailable (no memory to be had),
-  // internal (the library that computes refused).
-  static Result<std::unique_ptr<Predictor>> create(const Network& network);
+  // In bf16 the logits are those of f32 but for the rounding of weights and activations to eight bits, at
+  // every layer but the first convolution and the last dense one.
+  // Errors: invalid_input (parameters that do not fit the architecture, bf16 where the processor has none),
+  // unavailable (no memory to be had), internal (the library that computes refused).
+  static Result<std::unique_ptr<Predictor>> create(const Network& network,
+                                                   Precision precision = Precision::f32);
 
   virtual ~Predictor() = default;
 

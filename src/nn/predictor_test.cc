@@ -90,6 +90,43 @@ TEST(Predictor, answers_any_count_alike) {
                       {1, 3, 64, 200, 17});
 }
 
+// Eight bits are right to 2^-9 of each value; the rest is the sum's.
+TEST(Predictor, half_precision_answers_nearly_as_single_does) {
+  if (!multiplies_bf16()) return;
+  const Convolution c{32, 3, 1, Bias::none};
+  for (const Architecture& architecture :
+       {Architecture{{1, 28, 28}, {Flatten{}, Dense{128}, Relu{}, Dense{10}}},
+        Architecture{{1, 28, 28},
+                     {Convolution{32, 5}, Relu{}, MaxPool{}, Convolution{64, 5}, Relu{}, MaxPool{}, Flatten{},
+                      Dense{96}, Relu{}, Dropout{0.5F}, Dense{10}}},
+        Architecture{{1, 14, 14},
+                     {c, BatchNorm{}, Relu{}, c, BatchNorm{}, Relu{}, Residual{3}, MaxPool{}, c, BatchNorm{},
+                      Relu{}, MeanMaxPool{}, Dense{10}}}}) {
+    SCOPED_TRACE(to_string(architecture));
+    Network network = *initialize(architecture, HeNormal{}, 9);
+    set_statistics(network);
+    auto single = Predictor::create(network);
+    auto half = Predictor::create(network, Precision::bf16);
+    ASSERT_TRUE(half) << half.error().message;
+    const std::size_t size = element_count(architecture.input);
+    for (const int count : {1, 3, 64, 130}) {
+      const std::vector<float> inputs = draw(static_cast<std::size_t>(count) * size);
+      const std::span<const float> expected = (*single)->logits(inputs, count);
+      const std::span<const float> actual = (*half)->logits(inputs, count);
+      ASSERT_EQ(actual.size(), expected.size());
+      double error = 0;
+      double whole = 0;
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        error += std::pow(static_cast<double>(actual[i] - expected[i]), 2);
+        whole += std::pow(static_cast<double>(expected[i]), 2);
+      }
+      EXPECT_LT(std::sqrt(error / whole), 0.02) << count;
+      EXPECT_GT(error, 0) << "nothing was rounded";
+      EXPECT_EQ((*half)->features().size(), (*single)->features().size());
+    }
+  }
+}
+
 // Returns the logits that the last layer, which is Dense, makes of these features.
 std::vector<double> last_layer(const Network& network, std::span<const float> features) {
   const Tensor& weights = network.parameters[network.parameters.size() - 2];

@@ -456,14 +456,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const Network& start, const Tra
 
 Result<std::unique_ptr<Trainer>> Trainer::resume(const Architecture& architecture, const TrainerState& state,
                                                  const TrainerOptions& options) {
-  Result<std::vector<Shape>> shapes = parameter_shapes(architecture);
-  if (!shapes) return std::move(shapes).error();
-  Network start{architecture, {}};
-  for (std::size_t i = 0; i < state.parameters.size(); ++i) {
-    // What has no shape, and what is too many or too few for it, is for validate() to name.
-    start.parameters.push_back({i < shapes->size() ? (*shapes)[i] : Shape{}, state.parameters[i]});
-  }
-  return create_and_restore(start, &state, options);
+  const Result<Network> start = make_network(architecture, state.parameters);
+  if (!start) return start.error();
+  return create_and_restore(*start, &state, options);
 }
 
 }  // namespace espy::nn

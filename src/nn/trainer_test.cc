@@ -16,6 +16,11 @@ namespace {
 const Architecture kSmall = {
     {1, 8, 8}, {Convolution{8, 3}, Relu{}, MaxPool{}, Flatten{}, Dense{16}, Relu{}, Dropout{0.5F}, Dense{4}}};
 
+// Of channels and units that AMX has tiles for.
+const Architecture kWide = {{1, 8, 8},
+                            {Convolution{16, 3}, Relu{}, MaxPool{}, Convolution{16, 3}, Relu{}, Flatten{},
+                             Dense{32}, Relu{}, Dropout{0.5F}, Dense{4}}};
+
 // A picture of the toy problem: noise, and a bright quarter that is its label.
 int draw_sample(std::uint64_t number, std::span<float> input) {
   RandomSequence random(number);
@@ -152,6 +157,8 @@ TEST(Trainer, goes_on_from_its_state_to_the_bit) {
     if (!multiplies_bf16()) continue;
     with_muon.precision = Precision::bf16;
     expect_resumed_to_the_bit(kResidual, with_muon);
+    adam.precision = Precision::bf16;
+    expect_resumed_to_the_bit(kWide, adam);
   }
 }
 
@@ -212,6 +219,33 @@ TEST(Trainer, computes_the_same_with_any_number_of_threads) {
     EXPECT_EQ(result.correct, expected.correct);
     expect_equal(many->network(), one->network(), 1e-5F);
   }
+}
+
+// Chunks of a given size are computed alike by whichever thread.
+TEST(Trainer, computes_chunks_in_half_precision_to_the_bit_with_any_number_of_threads) {
+  if (!multiplies_bf16()) return;
+  const auto train_with = [](int threads) {
+    auto trainer = Trainer::create(*initialize(kWide, GlorotUniform{}, 1), {.optimizer = Adam{},
+                                                                            .batch_size = 12,
+                                                                            .threads = threads,
+                                                                            .chunk_size = 3,
+                                                                            .precision = Precision::bf16});
+    EXPECT_TRUE(trainer) << trainer.error().message;
+    train(**trainer, 12, 5);
+    return (*trainer)->state();
+  };
+  const TrainerState expected = train_with(1);
+  for (const int threads : {2, 3, 4}) EXPECT_EQ(train_with(threads), expected) << threads;
+}
+
+TEST(Trainer, solves_a_toy_problem_in_half_precision) {
+  if (!multiplies_bf16()) return;
+  auto trainer = Trainer::create(
+      *initialize(kWide, GlorotUniform{}, 1),
+      {.optimizer = Adam{0.01F}, .batch_size = 32, .threads = 2, .precision = Precision::bf16});
+  ASSERT_TRUE(trainer) << trainer.error().message;
+  train(**trainer, 32, 150);
+  EXPECT_GE(train(**trainer, 32, 1, 150).correct, 30);
 }
 
 TEST(Trainer, takes_first_steps_of_adam_as_long_as_the_learning_rate) {

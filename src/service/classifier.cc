@@ -58,7 +58,8 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
 
   State(Classifier& owner, Schedule loop) : classifier(owner), schedule(std::move(loop)) {
     for (std::size_t i = 0; i < classifier.registry().size(); ++i) {
-      auto predictor = std::make_unique<model::Predictor>(classifier.registry().model(i));
+      auto predictor =
+          std::make_unique<model::Predictor>(classifier.registry().model(i), classifier.precision());
       // The first prediction plans memory and makes code; better now than in the first request.
       predictor->predict(std::array<image::Input, 1>{});
       batches.push_back({std::move(predictor), {}, {}});
@@ -66,6 +67,7 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   }
 
   void classify(Request request, Completion done);
+  void correct(Opinion opinion, std::function<void(Result<store::Record>)> done);
   void predict_all();
   void predict(Batch& batch);
   void record(std::shared_ptr<Work> work, model::Prediction prediction, const model::Model& model);
@@ -110,6 +112,7 @@ void Lane::State::classify(Request request, Completion done) {
   record.model = classifier.registry().name(*index);
   record.model_version = model.version();
   record.file_name = std::move(request.file_name);
+  record.subject = std::move(request.subject);
   record.upload_digest = sha256(bytes);
   record.upload_bytes = bytes.size();
   work->entry.upload = {std::string(image::media_type(*format)), std::move(request.upload)};
@@ -172,6 +175,40 @@ void Lane::State::record(std::shared_ptr<Work> work, model::Prediction predictio
                             });
 }
 
+void Lane::State::correct(Opinion opinion, std::function<void(Result<store::Record>)> done) {
+  Result<store::Record> record = classifier.store().find(opinion.record);
+  if (!record) return done(std::move(record));
+  // The names of the model as it is now; of one that is served no more nothing but the number is known.
+  std::string class_name = espy::format("{}", opinion.label);
+  if (const Result<std::size_t> index = classifier.registry().find(record->model); index) {
+    const std::vector<std::string>& names = classifier.registry().model(*index)->class_names();
+    if (opinion.label < 0 || opinion.label >= std::ssize(names)) {
+      return done(Error{
+          ErrorCode::invalid_input,
+          espy::format("label is {}, model {} has 0 to {}", opinion.label, record->model, names.size() - 1)});
+    }
+    class_name = names[static_cast<std::size_t>(opinion.label)];
+  }
+  const Timestamp now = classifier.options_.clock();
+  const store::Correction correction{.id = classifier.ids_.next(now),
+                                     .record = opinion.record,
+                                     .time = now,
+                                     .label = opinion.label,
+                                     .class_name = std::move(class_name),
+                                     .author = std::move(opinion.author),
+                                     .note = std::move(opinion.note)};
+  record->correction = correction;
+  classifier.store().correct(correction, [self = shared_from_this(), record = *std::move(record),
+                                          done = std::move(done)](Result<void> stored) mutable {
+    const std::lock_guard lock(self->mutex);
+    if (self->closed) return;
+    Result<store::Record> answer =
+        stored ? Result(std::move(record)) : Result<store::Record>(std::move(stored).error());
+    self->schedule(
+        [done = std::move(done), answer = std::move(answer)]() mutable { done(std::move(answer)); });
+  });
+}
+
 // The entry is on disk and the store has let go of it.
 Answer Lane::State::answer_from(Work&& work) const {
   Answer answer{.record = std::move(work.entry.record), .upload_media_type = {}, .set = std::move(work.set)};
@@ -216,6 +253,10 @@ Lane::~Lane() {
 
 void Lane::classify(Request request, Completion done) {
   state_->classify(std::move(request), std::move(done));
+}
+
+void Lane::correct(Opinion opinion, std::function<void(Result<store::Record>)> done) {
+  state_->correct(std::move(opinion), std::move(done));
 }
 
 }  // namespace espy::service

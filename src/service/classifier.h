@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "base/uuid.h"
 #include "image/decode.h"
+#include "nn/precision.h"
 #include "service/registry.h"
 #include "store/store.h"
 
@@ -23,6 +24,7 @@ struct Request {
   std::string upload;
   std::string file_name;  // as the client said it; may be empty
   std::string model;      // a name in the registry; empty for the default
+  std::string subject{};  // whom the picture is about, as the client said it; may be empty
   // From 0 to 1: the answer also has the set of classes that holds the right one so often.
   std::optional<double> coverage = std::nullopt;
 };
@@ -35,9 +37,18 @@ struct Answer {
   std::vector<std::string> set = {};
 };
 
+// What a person says of an answer.
+struct Opinion {
+  Uuid record;
+  int label = 0;  // of the model that answered
+  std::string author;
+  std::string note;
+};
+
 struct ClassifierOptions {
   image::DecodeLimits decode_limits;
   Clock clock = system_clock();
+  nn::Precision precision = nn::Precision::f32;  // one that the processor has
 };
 
 // The parts that all lanes share.
@@ -50,6 +61,7 @@ class Classifier {
 
   const Registry& registry() const { return registry_; }
   store::Store& store() const { return store_; }
+  nn::Precision precision() const { return options_.precision; }
 
  private:
   friend class Lane;
@@ -81,6 +93,11 @@ class Lane {
   // once the record is durable (or at once when the upload is refused). After the lane's end nobody is
   // called.
   void classify(Request request, Completion done);
+
+  // Appends a correction and calls `done` on the loop's thread with the record as it is shown now, once that
+  // is durable. Errors: not_found (no such record), invalid_input (a label that the record's model does not
+  // have), unavailable.
+  void correct(Opinion opinion, std::function<void(Result<store::Record>)> done);
 
  private:
   struct State;

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -83,6 +84,21 @@ class BreakableStore : public store::Store {
     return store_->upload_media_types(ids);
   }
   Result<store::Page> list(const store::Query& query) override { return store_->list(query); }
+  using Store::correct;
+  void correct(store::Correction correction, Completion done) override {
+    if (broken_) return done(Error{ErrorCode::unavailable, "cannot commit: the disk is full"});
+    store_->correct(std::move(correction), std::move(done));
+  }
+  Result<store::Erased> erase(const store::Choice& choice, const std::string& reason) override {
+    return store_->erase(choice, reason);
+  }
+  Result<store::Verification> backup(const std::filesystem::path& path) override {
+    return store_->backup(path);
+  }
+  Result<store::HistoryStatus> status() override { return store_->status(); }
+  Result<store::Verification> verify(const std::optional<store::ChainPoint>& known) override {
+    return store_->verify(known);
+  }
   Result<std::optional<Uuid>> newest_id() override { return store_->newest_id(); }
 
  private:

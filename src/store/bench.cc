@@ -11,9 +11,14 @@
 #include <condition_variable>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
+#include <random>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/format.h"
@@ -50,17 +55,25 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-Result<double> measure_disk(const std::filesystem::path& folder, SteadyClock::duration duration) {
+// Sorts the latencies.
+std::chrono::microseconds quantile(std::vector<std::chrono::microseconds>& latencies, double share) {
+  std::ranges::sort(latencies);
+  const auto last = static_cast<double>(latencies.size() - 1);
+  return latencies.empty() ? std::chrono::microseconds{} : latencies[static_cast<std::size_t>(share * last)];
+}
+
+Result<DiskFigures> measure_disk(const std::filesystem::path& folder, SteadyClock::duration duration) {
   const std::filesystem::path path = folder / "sync";
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   const std::array<char, 4096> page{1};
   const auto begin = SteadyClock::now();
-  int syncs = 0;
+  std::vector<std::chrono::microseconds> latencies;
   bool sound = file >= 0;
-  while (sound && (syncs == 0 || SteadyClock::now() - begin < duration)) {
+  for (auto now = begin; sound && (latencies.empty() || now - begin < duration);) {
     sound = ::write(file, page.data(), page.size()) == static_cast<ssize_t>(page.size()) &&
             ::fdatasync(file) == 0;
-    ++syncs;
+    const auto then = std::exchange(now, SteadyClock::now());
+    latencies.push_back(std::chrono::duration_cast<std::chrono::microseconds>(now - then));
   }
   const int reason = errno;
   const Seconds spent = SteadyClock::now() - begin;
@@ -68,7 +81,8 @@ Result<double> measure_disk(const std::filesystem::path& folder, SteadyClock::du
   if (!sound) {
     return Error{ErrorCode::unavailable, format("cannot write {}: {}", path.string(), std::strerror(reason))};
   }
-  return syncs / spent.count();
+  const double syncs = static_cast<double>(latencies.size()) / spent.count();
+  return DiskFigures{syncs, quantile(latencies, 0.5), quantile(latencies, 0.99)};
 }
 
 double cpu_seconds() {
@@ -79,6 +93,28 @@ double cpu_seconds() {
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
+
+constexpr std::size_t kUploadBytes = 300;
+constexpr int kFileNames = 10'000;
+
+Record make_record(UuidGenerator& ids) {
+  const Timestamp now = system_clock()();
+  Record record;
+  record.id = ids.next(now);
+  record.time = now;
+  record.model = "digits";
+  record.model_version = "0123456789ab";
+  const int number = record.id.bytes[15] << 8 | record.id.bytes[14];
+  record.file_name = format("{}.png", number % kFileNames);
+  record.label = number % 10;
+  record.class_name = "7";
+  record.confidence = 0.97F;
+  std::fill(record.input.begin(), record.input.end(), record.id.bytes[14]);
+  record.upload_bytes = kUploadBytes;
+  return record;
+}
+
+Upload make_upload() { return {"image/png", std::string(kUploadBytes, 'x')}; }
 
 // Clients without threads: each one's next append is issued by the completion of its last.
 class Load {
@@ -95,21 +131,9 @@ class Load {
 
  private:
   void append() {
-    const Timestamp now = system_clock()();
-    Record record;
-    record.id = ids_.next(now);
-    record.time = now;
-    record.model = "digits";
-    record.model_version = "0123456789ab";
-    record.file_name = "seven.png";
-    record.label = static_cast<int>(record.id.bytes[15] % 10);
-    record.class_name = "7";
-    record.confidence = 0.97F;
-    std::fill(record.input.begin(), record.input.end(), record.id.bytes[14]);
-    record.upload_bytes = kUploadBytes;
-    store_.append(
-        std::move(record), Upload{"image/png", std::string(kUploadBytes, 'x')},
-        [this, begin = SteadyClock::now()](Result<void> stored) { answered(begin, std::move(stored)); });
+    store_.append(make_record(ids_), make_upload(), [this, begin = SteadyClock::now()](Result<void> stored) {
+      answered(begin, std::move(stored));
+    });
   }
 
   void answered(SteadyClock::time_point begin, Result<void> stored) {
@@ -128,8 +152,6 @@ class Load {
     }
     append();
   }
-
-  static constexpr std::size_t kUploadBytes = 300;
 
   Store& store_;
   const SteadyClock::time_point end_;
@@ -153,9 +175,9 @@ Result<StoreFigures> measure(const std::filesystem::path& folder, int clients,
   if (!scratch) return scratch.error();
 
   StoreFigures figures;
-  const Result<double> disk = measure_disk(scratch->path(), duration / 4);
+  const Result<DiskFigures> disk = measure_disk(scratch->path(), duration / 4);
   if (!disk) return disk.error();
-  figures.disk_syncs_per_second = *disk;
+  figures.disk = *disk;
 
   Result<std::unique_ptr<Store>> store = Store::open("sqlite:" + (scratch->path() / "store").string());
   if (!store) return std::move(store).error();
@@ -166,12 +188,137 @@ Result<StoreFigures> measure(const std::filesystem::path& folder, int clients,
   if (load.error()) return *load.error();
 
   auto& latencies = load.latencies();
-  std::sort(latencies.begin(), latencies.end());
   const auto rows = static_cast<double>(latencies.size());
   figures.rows_per_second = rows / spent.count();
-  figures.median_latency = latencies[latencies.size() / 2];
-  figures.p99_latency = latencies[latencies.size() * 99 / 100];
+  figures.median_latency = quantile(latencies, 0.5);
+  figures.p99_latency = quantile(latencies, 0.99);
   figures.cpu_microseconds_per_row = (cpu_seconds() - cpu_before) * 1e6 / rows;
+  return figures;
+}
+
+Result<HalfLoadFigures> measure_half_load(const std::filesystem::path& folder,
+                                          std::chrono::milliseconds duration) {
+  const Result<StoreFigures> full = measure(folder, 64, duration / 2);
+  if (!full) return full.error();
+  const Result<ScratchFolder> scratch = ScratchFolder::make(folder);
+  if (!scratch) return scratch.error();
+  Result<std::unique_ptr<Store>> store = Store::open("sqlite:" + (scratch->path() / "store").string());
+  if (!store) return std::move(store).error();
+
+  HalfLoadFigures figures;
+  figures.disk = full->disk;
+  figures.rows_per_second = full->rows_per_second / 2;
+  UuidGenerator ids;
+  std::mutex mutex;
+  std::vector<std::chrono::microseconds> latencies;
+  std::optional<Error> error;
+  const auto begin = SteadyClock::now();
+  const auto due = [&](std::int64_t number) {
+    return begin + std::chrono::duration_cast<SteadyClock::duration>(
+                       Seconds(static_cast<double>(number) / figures.rows_per_second));
+  };
+  for (std::int64_t number = 0; due(number) < begin + duration / 2; ++number) {
+    // From its due time on, so that a stall counts for all who would have come meanwhile.
+    const auto arrival = due(number);
+    std::this_thread::sleep_until(arrival);
+    (*store)->append(make_record(ids), make_upload(), [&, arrival](Result<void> stored) {
+      const auto latency = SteadyClock::now() - arrival;
+      const std::lock_guard lock(mutex);
+      latencies.push_back(std::chrono::duration_cast<std::chrono::microseconds>(latency));
+      if (!stored) error = stored.error();
+    });
+  }
+  *store = nullptr;  // answers all
+  if (error) return *error;
+  figures.median_latency = quantile(latencies, 0.5);
+  figures.p99_latency = quantile(latencies, 0.99);
+  figures.greatest_latency = latencies.back();
+  return figures;
+}
+
+Result<PageFigures> measure_pages(const std::filesystem::path& folder, std::int64_t records) {
+  constexpr std::int64_t kOutstanding = 8192;
+  constexpr int kPages = 400;
+  if (records < 1000) {
+    return Error{ErrorCode::invalid_input, format("{} records, must be at least 1000", records)};
+  }
+  const Result<ScratchFolder> scratch = ScratchFolder::make(folder);
+  if (!scratch) return scratch.error();
+  PageFigures figures;
+  const Result<DiskFigures> disk = measure_disk(scratch->path(), std::chrono::milliseconds(500));
+  if (!disk) return disk.error();
+  figures.disk = *disk;
+  Result<std::unique_ptr<Store>> opened = Store::open("sqlite:" + (scratch->path() / "store").string());
+  if (!opened) return std::move(opened).error();
+  Store& store = **opened;
+
+  std::vector<Uuid> sample;
+  std::vector<Timestamp> times;
+  std::optional<Error> error;
+  UuidGenerator ids;
+  {
+    std::mutex mutex;
+    std::condition_variable answered;
+    std::int64_t outstanding = 0;
+    const auto begin = SteadyClock::now();
+    for (std::int64_t number = 0; number < records; ++number) {
+      Record record = make_record(ids);
+      if (number % (records / 1000) == 0) {
+        sample.push_back(record.id);
+        times.push_back(record.time);
+      }
+      std::unique_lock lock(mutex);
+      answered.wait(lock, [&] { return outstanding < kOutstanding; });
+      ++outstanding;
+      lock.unlock();
+      store.append(std::move(record), make_upload(), [&](Result<void> stored) {
+        const std::lock_guard counting(mutex);
+        if (!stored) error = stored.error();
+        if (--outstanding % 256 == 0) answered.notify_one();
+      });
+    }
+    std::unique_lock lock(mutex);
+    answered.wait(lock, [&] { return outstanding == 0; });
+    const Seconds spent = SteadyClock::now() - begin;
+    figures.bulk_rows_per_second = static_cast<double>(records) / spent.count();
+  }
+  if (error) return *error;
+
+  std::atomic<bool> appending = true;
+  std::vector<std::thread> clients;
+  for (int client = 0; client < 16; ++client) {
+    clients.emplace_back([&] {
+      while (appending && store.append(make_record(ids), make_upload())) {
+      }
+    });
+  }
+  std::mt19937 random(1);
+  std::uniform_int_distribution<std::size_t> place(0, sample.size() - 1);
+  const auto measure_kind = [&](auto choose) {
+    std::vector<std::chrono::microseconds> latencies;
+    for (int page = 0; page < kPages && !error; ++page) {
+      Query query;
+      choose(query);
+      const auto begin = SteadyClock::now();
+      const Result<Page> found = store.list(query);
+      latencies.push_back(std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - begin));
+      if (!found) error = found.error();
+    }
+    return PageFigures::Latency{quantile(latencies, 0.5), quantile(latencies, 0.99)};
+  };
+  figures.newest = measure_kind([](Query&) {});
+  figures.by_time = measure_kind([&](Query& query) { query.until = times[place(random)]; });
+  figures.by_label = measure_kind([&](Query& query) {
+    query.before = sample[place(random)];
+    query.label = static_cast<int>(random() % 10);
+  });
+  figures.by_file_name = measure_kind([&](Query& query) {
+    query.file_name = format("{}.png", random() % static_cast<unsigned>(kFileNames));
+  });
+  figures.by_id = measure_kind([&](Query& query) { query.before = sample[place(random)]; });
+  appending = false;
+  for (std::thread& client : clients) client.join();
+  if (error) return *error;
   return figures;
 }
 

@@ -2,14 +2,22 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 
 #include "base/result.h"
 
 namespace espy::store {
 
+// Appends of 4 KiB, each followed by fdatasync: what the disk can do at all.
+struct DiskFigures {
+  double syncs_per_second = 0;
+  std::chrono::microseconds median{};
+  std::chrono::microseconds p99{};
+};
+
 struct StoreFigures {
-  double disk_syncs_per_second = 0;            // appends of 4 KiB, each followed by fdatasync
+  DiskFigures disk;
   double rows_per_second = 0;                  // committed and fsynced
   std::chrono::microseconds median_latency{};  // from append to its completion
   std::chrono::microseconds p99_latency{};
@@ -22,5 +30,32 @@ struct StoreFigures {
 // cannot be written).
 Result<StoreFigures> measure(const std::filesystem::path& folder, int clients,
                              std::chrono::milliseconds duration);
+
+// What an append meets when half as many come as the store could take.
+struct HalfLoadFigures {
+  DiskFigures disk;
+  double rows_per_second = 0;  // half of what 64 clients reach
+  std::chrono::microseconds median_latency{};
+  std::chrono::microseconds p99_latency{};
+  std::chrono::microseconds greatest_latency{};
+};
+
+// As measure(), but records come at their times, whether or not earlier ones are answered.
+Result<HalfLoadFigures> measure_half_load(const std::filesystem::path& folder,
+                                          std::chrono::milliseconds duration);
+
+struct PageFigures {
+  DiskFigures disk;
+  double bulk_rows_per_second = 0;  // appends with thousands outstanding, as an import makes them
+  // Of pages of 50 from everywhere in the history, while 16 clients append.
+  struct Latency {
+    std::chrono::microseconds median{};
+    std::chrono::microseconds p99{};
+  };
+  Latency newest, by_time, by_label, by_file_name, by_id;
+};
+
+// Makes a store of `records` records (about 1.5 KB each), reads pages of it, and removes it.
+Result<PageFigures> measure_pages(const std::filesystem::path& folder, std::int64_t records);
 
 }  // namespace espy::store

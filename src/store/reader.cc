@@ -5,12 +5,30 @@
 #include <variant>
 
 #include "base/format.h"
+#include "store/backup.h"
 #include "store/row.h"
+#include "store/status.h"
+#include "store/verify.h"
 
 namespace espy::store {
 namespace {
 
 constexpr int kMaxPageSize = 1000;
+
+// Finds each record's newest correction: NULLs when there is none.
+constexpr std::string_view kJoinCorrection =
+    "LEFT JOIN correction ON correction_seq ="
+    " (SELECT max(of.correction_seq) FROM correction AS of WHERE of.record_id = record.id)";
+
+// Reads a row of the record's columns and behind them, from `correction` on, its correction's.
+Result<Record> read_corrected_record(const Statement& statement, int correction) {
+  Result<Record> record = read_record(statement);
+  if (!record) return record;
+  Result<std::optional<Correction>> newest = read_correction(statement, correction);
+  if (!newest) return std::move(newest).error();
+  record->correction = *std::move(newest);
+  return record;
+}
 
 // Resets a statement when the answer is read, and holds its connection until then.
 class Run {
@@ -34,29 +52,37 @@ Error no_such_record(const Uuid& id) {
 class Selection {
  public:
   explicit Selection(const Query& query) {
+    if (query.subject) {
+      require("subject =", std::string_view(*query.subject));
+      conditions_ += " AND subject <> ''";  // what the index is for
+    }
     if (query.file_name) require("file_name =", std::string_view(*query.file_name));
     if (query.label) require("label =", std::int64_t{*query.label});
     if (query.model) require("model =", std::string_view(*query.model));
     if (query.min_confidence) require("confidence >=", double{*query.min_confidence});
     if (query.max_confidence) require("confidence <=", double{*query.max_confidence});
     if (query.before) require("id <", *query.before);
+    if (query.after) require("id >", *query.after);
 
     // The planner knows nothing of the content, so the choice is made here.
-    const std::string_view index = query.file_name ? "record_file_name" : "record_page";
-    const std::string select = format("SELECT {} FROM record INDEXED BY ", kRecordColumns);
+    const std::string_view index = query.subject     ? "record_subject"
+                                   : query.file_name ? "record_file_name"
+                                                     : "record_page";
+    const std::string select =
+        format("SELECT {}, {} FROM record INDEXED BY ", kRecordColumns, kCorrectionColumns);
     if (!query.from && !query.until) {
-      sql_ = format("{}{} WHERE TRUE{}", select, index, conditions_);
+      sql_ = format("{}{} {} WHERE TRUE{}", select, index, kJoinCorrection, conditions_);
     } else {
       if (query.from) require("time >=", std::int64_t{query.from->time_since_epoch().count()});
       if (query.until) require("time <", std::int64_t{query.until->time_since_epoch().count()});
       const std::string of_astray = conditions_;
       if (query.from) require("id >=", first_id(*query.from));
       if (query.until) require("id <", past_last_id(*query.until));
-      sql_ = format("{0}{1} WHERE NOT astray{2} UNION ALL {0}record_astray WHERE astray{3}", select, index,
-                    conditions_, of_astray);
+      sql_ = format("{0}{1} {4} WHERE NOT astray{2} UNION ALL {0}record_astray {4} WHERE astray{3}", select,
+                    index, conditions_, of_astray, kJoinCorrection);
     }
     // One more than asked for tells whether there is a next page.
-    sql_ += format(" ORDER BY id DESC LIMIT {}", query.limit + 1);
+    sql_ += format(" ORDER BY id {} LIMIT {}", query.oldest_first ? "ASC" : "DESC", query.limit + 1);
   }
 
   const std::string& sql() const { return sql_; }
@@ -95,7 +121,8 @@ Result<std::unique_ptr<Reader>> Reader::open(std::shared_ptr<Connection> connect
   std::unique_ptr<Reader> reader(new Reader(std::move(connection)));
   const std::lock_guard lock(reader->connection_->mutex());
   const std::pair<Statement*, std::string> statements[] = {
-      {&reader->find_, format("SELECT {} FROM record INDEXED BY record_page WHERE id = ?1", kRecordColumns)},
+      {&reader->find_, format("SELECT {}, {} FROM record INDEXED BY record_page {} WHERE id = ?1",
+                              kRecordColumns, kCorrectionColumns, kJoinCorrection)},
       {&reader->find_upload_, format("SELECT {}, {} FROM record INDEXED BY record_page WHERE id = ?1",
                                      kRecordColumns, kUploadColumns)},
       {&reader->find_media_type_, "SELECT media_type FROM record INDEXED BY record_page WHERE id = ?1"},
@@ -113,7 +140,7 @@ Result<Record> Reader::find(const Uuid& id) {
   const Run run(*connection_, find_);
   find_.bind(1, id.bytes);
   const int status = find_.step();
-  if (status == SQLITE_ROW) return read_record(find_);
+  if (status == SQLITE_ROW) return read_corrected_record(find_, kRecordColumnCount);
   if (status != SQLITE_DONE) return connection_->error("read");
   return no_such_record(id);
 }
@@ -163,12 +190,27 @@ Result<Page> Reader::list(const Query& query) {
       page.next = page.records.back().id;
       return page;
     }
-    Result<Record> record = read_record(statement);
+    Result<Record> record = read_corrected_record(statement, kRecordColumnCount);
     if (!record) return std::move(record).error();
     page.records.push_back(*std::move(record));
   }
   if (status != SQLITE_DONE) return connection_->error("read");
   return page;
+}
+
+Result<Verification> Reader::backup(const std::filesystem::path& path) {
+  const std::lock_guard lock(connection_->mutex());
+  return store::backup(*connection_, path);
+}
+
+Result<HistoryStatus> Reader::status() {
+  const std::lock_guard lock(connection_->mutex());
+  return read_status(*connection_);
+}
+
+Result<Verification> Reader::verify(const std::optional<ChainPoint>& known) {
+  const std::lock_guard lock(connection_->mutex());
+  return store::verify(*connection_, known);
 }
 
 Result<std::optional<Uuid>> Reader::newest_id() {

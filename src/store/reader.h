@@ -28,6 +28,9 @@ class Reader {
   Result<Upload> find_upload(const Uuid& id);
   Result<std::vector<std::string>> upload_media_types(std::span<const Uuid> ids);
   Result<Page> list(const Query& query);
+  Result<Verification> backup(const std::filesystem::path& path);
+  Result<HistoryStatus> status();
+  Result<Verification> verify(const std::optional<ChainPoint>& known);
   Result<std::optional<Uuid>> newest_id();
 
  private:

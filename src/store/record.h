@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -13,12 +14,26 @@
 
 namespace espy::store {
 
+// A person's right answer for a record. It is appended, never written over: the newest one counts.
+struct Correction {
+  Uuid id;      // version 7
+  Uuid record;  // the record that it corrects
+  Timestamp time;
+  int label = 0;
+  std::string class_name;
+  std::string author;  // as they named themselves; may be empty
+  std::string note;
+
+  bool operator==(const Correction&) const = default;
+};
+
 struct Record {
   Uuid id;         // version 7: sorts by time
   Timestamp time;  // when the upload had arrived
   std::string model;
   std::string model_version;
   std::string file_name;  // as the client said it; never a path of ours
+  std::string subject;    // whom the picture is about or comes from, as the client said it; may be empty
   int label = 0;
   std::string class_name;
   float confidence = 0;
@@ -28,9 +43,21 @@ struct Record {
   std::array<std::uint8_t, 784> input{};  // what the network saw: 28 rows of 28, 255 = ink
   Sha256 upload_digest{};                 // of the upload's bytes; what is read back is checked against it
   std::uint64_t upload_bytes = 0;
-  std::chrono::microseconds latency{};  // from the upload's arrival to the prediction
+  std::chrono::microseconds latency{};        // from the upload's arrival to the prediction
+  std::optional<Correction> correction = {};  // the newest; not what was predicted, so in no checksum of it
 
   bool operator==(const Record&) const = default;
+};
+
+// That something was erased on request; never what it was.
+struct Erasure {
+  Timestamp time;
+  std::string chosen_by;  // "id", "file_name" or "subject"
+  std::int64_t records = 0;
+  std::int64_t corrections = 0;
+  std::string reason;  // as the operator gave it
+
+  bool operator==(const Erasure&) const = default;
 };
 
 // The picture itself.

@@ -32,12 +32,7 @@ class Encoding {
     bytes_.append(reinterpret_cast<const char*>(value.data()), value.size());
   }
 
-  std::int64_t checksum() const {
-    const Sha256 digest = sha256(std::as_bytes(std::span(bytes_)));
-    std::uint64_t bits = 0;
-    for (size_t i = 0; i < 8; ++i) bits = bits << 8 | digest[i];
-    return static_cast<std::int64_t>(bits);
-  }
+  Sha256 digest() const { return sha256(std::as_bytes(std::span(bytes_))); }
 
  private:
   std::string bytes_;
@@ -75,7 +70,7 @@ bool copy(std::span<const std::uint8_t> column, std::array<std::uint8_t, N>& int
 
 }  // namespace
 
-std::int64_t checksum(const Record& record) {
+Sha256 digest(const Record& record) {
   Encoding encoding;
   encoding.raw(record.id.bytes);
   encoding.number(record.time.time_since_epoch().count());
@@ -91,18 +86,47 @@ std::int64_t checksum(const Record& record) {
   encoding.number(static_cast<std::int64_t>(record.upload_bytes));
   encoding.number(record.latency.count());
   encoding.raw(record.input);
-  if (record.reason != Reason::none || !record.alternative.empty()) {
+  if (record.reason != Reason::none || !record.alternative.empty() || !record.subject.empty()) {
     encoding.number(static_cast<std::int64_t>(record.reason));
     encoding.text(record.alternative);
+    if (!record.subject.empty()) encoding.text(record.subject);
   }
-  return encoding.checksum();
+  return encoding.digest();
+}
+
+Sha256 digest(const Correction& correction) {
+  Encoding encoding;
+  encoding.raw(correction.id.bytes);
+  encoding.raw(correction.record.bytes);
+  encoding.number(correction.time.time_since_epoch().count());
+  encoding.number(correction.label);
+  encoding.text(correction.class_name);
+  encoding.text(correction.author);
+  encoding.text(correction.note);
+  return encoding.digest();
+}
+
+Sha256 digest(const Erasure& erasure) {
+  Encoding encoding;
+  encoding.number(erasure.time.time_since_epoch().count());
+  encoding.text(erasure.chosen_by);
+  encoding.number(erasure.records);
+  encoding.number(erasure.corrections);
+  encoding.text(erasure.reason);
+  return encoding.digest();
+}
+
+std::int64_t checksum(const Sha256& digest) {
+  std::uint64_t bits = 0;
+  for (size_t i = 0; i < 8; ++i) bits = bits << 8 | digest[i];
+  return static_cast<std::int64_t>(bits);
 }
 
 std::int64_t checksum(const Sha256& upload_digest, std::string_view media_type) {
   Encoding encoding;
   encoding.raw(upload_digest);
   encoding.text(media_type);
-  return encoding.checksum();
+  return checksum(encoding.digest());
 }
 
 bool is_astray(const Record& record) {
@@ -114,24 +138,26 @@ Uuid first_id(Timestamp from) { return smallest_id(milliseconds_of(from)); }
 
 Uuid past_last_id(Timestamp until) { return smallest_id(milliseconds_of(until) + kAstrayMilliseconds + 1); }
 
-void bind_record(Statement& statement, const Record& record, std::int64_t checksum) {
+void bind_record(Statement& statement, const Record& record, std::int64_t checksum, const Sha256& link) {
   statement.bind(1, record.id.bytes);
   statement.bind(2, std::int64_t{record.time.time_since_epoch().count()});
   statement.bind(3, record.model);
   statement.bind(4, record.model_version);
   statement.bind(5, record.file_name);
-  statement.bind(6, std::int64_t{record.label});
-  statement.bind(7, record.class_name);
-  statement.bind(8, double{record.confidence});
-  statement.bind(9, static_cast<std::int64_t>(record.verdict));
-  statement.bind(10, static_cast<std::int64_t>(record.reason));
-  statement.bind(11, record.alternative);
-  statement.bind(12, record.upload_digest);
-  statement.bind(13, static_cast<std::int64_t>(record.upload_bytes));
-  statement.bind(14, std::int64_t{record.latency.count()});
-  statement.bind(15, std::int64_t{is_astray(record)});
-  statement.bind(16, checksum);
-  statement.bind(17, record.input);
+  statement.bind(6, record.subject);
+  statement.bind(7, std::int64_t{record.label});
+  statement.bind(8, record.class_name);
+  statement.bind(9, double{record.confidence});
+  statement.bind(10, static_cast<std::int64_t>(record.verdict));
+  statement.bind(11, static_cast<std::int64_t>(record.reason));
+  statement.bind(12, record.alternative);
+  statement.bind(13, record.upload_digest);
+  statement.bind(14, static_cast<std::int64_t>(record.upload_bytes));
+  statement.bind(15, std::int64_t{record.latency.count()});
+  statement.bind(16, std::int64_t{is_astray(record)});
+  statement.bind(17, checksum);
+  statement.bind(18, link);
+  statement.bind(19, record.input);
 }
 
 void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum) {
@@ -148,6 +174,28 @@ void bind_no_upload(Statement& statement) {
   }
 }
 
+void bind_correction(Statement& statement, const Correction& correction, std::int64_t checksum,
+                     const Sha256& link) {
+  statement.bind(1, correction.id.bytes);
+  statement.bind(2, correction.record.bytes);
+  statement.bind(3, std::int64_t{correction.time.time_since_epoch().count()});
+  statement.bind(4, std::int64_t{correction.label});
+  statement.bind(5, correction.class_name);
+  statement.bind(6, correction.author);
+  statement.bind(7, correction.note);
+  statement.bind(8, checksum);
+  statement.bind(9, link);
+}
+
+void bind_erasure(Statement& statement, const Erasure& erasure, const Sha256& link) {
+  statement.bind(1, std::int64_t{erasure.time.time_since_epoch().count()});
+  statement.bind(2, erasure.chosen_by);
+  statement.bind(3, erasure.records);
+  statement.bind(4, erasure.corrections);
+  statement.bind(5, erasure.reason);
+  statement.bind(6, link);
+}
+
 Result<std::optional<Uuid>> read_newest_id(Statement& statement, const Connection& connection) {
   const int status = statement.step();
   if (status == SQLITE_DONE) return std::optional<Uuid>();
@@ -161,29 +209,66 @@ Result<std::optional<Uuid>> read_newest_id(Statement& statement, const Connectio
   return std::optional(id);
 }
 
-Result<Record> read_record(const Statement& statement) {
+Record read_record_unchecked(const Statement& statement) {
   Record record;
-  const bool sizes_fit = copy(statement.blob(0), record.id.bytes) &&
-                         copy(statement.blob(11), record.upload_digest) &&
-                         copy(statement.blob(16), record.input);
+  copy(statement.blob(0), record.id.bytes);
   record.time = Timestamp(std::chrono::microseconds(statement.integer(1)));
   record.model = statement.text(2);
   record.model_version = statement.text(3);
   record.file_name = statement.text(4);
-  record.label = static_cast<int>(statement.integer(5));
-  record.class_name = statement.text(6);
-  record.confidence = static_cast<float>(statement.real(7));
-  record.verdict = static_cast<Verdict>(statement.integer(8));
-  record.reason = static_cast<Reason>(statement.integer(9));
-  record.alternative = statement.text(10);
-  record.upload_bytes = static_cast<std::uint64_t>(statement.integer(12));
-  record.latency = std::chrono::microseconds(statement.integer(13));
+  record.subject = statement.text(5);
+  record.label = static_cast<int>(statement.integer(6));
+  record.class_name = statement.text(7);
+  record.confidence = static_cast<float>(statement.real(8));
+  record.verdict = static_cast<Verdict>(statement.integer(9));
+  record.reason = static_cast<Reason>(statement.integer(10));
+  record.alternative = statement.text(11);
+  copy(statement.blob(12), record.upload_digest);
+  record.upload_bytes = static_cast<std::uint64_t>(statement.integer(13));
+  record.latency = std::chrono::microseconds(statement.integer(14));
+  copy(statement.blob(18), record.input);
+  return record;
+}
+
+Result<Record> read_record(const Statement& statement) {
+  Record record = read_record_unchecked(statement);
   // A value that does not fit its field changes on the way into it, and then the checksum differs as well.
-  if (!sizes_fit || checksum(record) != statement.integer(15)) {
+  if (checksum(digest(record)) != statement.integer(16)) {
     return Error{ErrorCode::corrupt,
                  format("record {} is damaged: its checksum does not fit", to_string(record.id))};
   }
   return record;
+}
+
+Correction read_correction_unchecked(const Statement& statement, int first) {
+  Correction correction;
+  copy(statement.blob(first), correction.id.bytes);
+  copy(statement.blob(first + 1), correction.record.bytes);
+  correction.time = Timestamp(std::chrono::microseconds(statement.integer(first + 2)));
+  correction.label = static_cast<int>(statement.integer(first + 3));
+  correction.class_name = statement.text(first + 4);
+  correction.author = statement.text(first + 5);
+  correction.note = statement.text(first + 6);
+  return correction;
+}
+
+Erasure read_erasure(const Statement& statement, int first) {
+  return {.time = Timestamp(std::chrono::microseconds(statement.integer(first))),
+          .chosen_by = std::string(statement.text(first + 1)),
+          .records = statement.integer(first + 2),
+          .corrections = statement.integer(first + 3),
+          .reason = std::string(statement.text(first + 4))};
+}
+
+Result<std::optional<Correction>> read_correction(const Statement& statement, int first) {
+  if (statement.is_null(first)) return std::optional<Correction>();
+  Correction correction = read_correction_unchecked(statement, first);
+  if (checksum(digest(correction)) != statement.integer(first + 7)) {
+    return Error{ErrorCode::corrupt,
+                 format("correction {} of record {} is damaged: its checksum does not fit",
+                        to_string(correction.id), to_string(correction.record))};
+  }
+  return std::optional(std::move(correction));
 }
 
 Result<Upload> read_upload(const Statement& statement, const Record& record) {

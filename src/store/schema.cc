@@ -1,12 +1,17 @@
 #include "store/schema.h"
 
+#include <algorithm>
 #include <array>
+#include <cassert>
 #include <charconv>
 #include <filesystem>
+#include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/format.h"
+#include "store/row.h"
 
 extern "C" {
 extern const unsigned char espy_embedded_store_migration_1[];
@@ -17,6 +22,8 @@ extern const unsigned char espy_embedded_store_migration_3[];
 extern const unsigned char espy_embedded_store_migration_3_end[];
 extern const unsigned char espy_embedded_store_migration_4[];
 extern const unsigned char espy_embedded_store_migration_4_end[];
+extern const unsigned char espy_embedded_store_migration_5[];
+extern const unsigned char espy_embedded_store_migration_5_end[];
 }
 
 namespace espy::store {
@@ -32,7 +39,8 @@ std::array<std::string, kSchemaVersion> migrations() {
   return {embedded(espy_embedded_store_migration_1, espy_embedded_store_migration_1_end),
           embedded(espy_embedded_store_migration_2, espy_embedded_store_migration_2_end),
           embedded(espy_embedded_store_migration_3, espy_embedded_store_migration_3_end),
-          embedded(espy_embedded_store_migration_4, espy_embedded_store_migration_4_end)};
+          embedded(espy_embedded_store_migration_4, espy_embedded_store_migration_4_end),
+          embedded(espy_embedded_store_migration_5, espy_embedded_store_migration_5_end)};
 }
 
 Result<std::int64_t> integer(Connection& connection, const std::string& sql) {
@@ -66,13 +74,55 @@ Result<std::int64_t> identify(Connection& connection) {
   return *version;
 }
 
+// Puts the records that were there before the chain into it.
+Result<void> link_records(Connection& connection) {
+  Result<Statement> select = Statement::prepare(
+      connection,
+      format("SELECT {}, seq FROM record WHERE seq > ?1 ORDER BY seq LIMIT 1000", kRecordColumns));
+  if (!select) return std::move(select).error();
+  Result<Statement> update = Statement::prepare(connection, "UPDATE record SET link = ?2 WHERE seq = ?1");
+  if (!update) return std::move(update).error();
+  ChainPoint head;
+  while (true) {
+    // Read first: a row that is changed must not be met again by the statement that reads.
+    std::vector<ChainPoint> points;
+    select->bind(1, head.seq);
+    int status = select->step();
+    for (; status == SQLITE_ROW; status = select->step()) {
+      head = next_point(head, Kind::record, digest(read_record_unchecked(*select)));
+      assert(head.seq == select->integer(kRecordColumnCount));
+      points.push_back(head);
+    }
+    select->reset();
+    if (status != SQLITE_DONE) return connection.error("read");
+    if (points.empty()) return {};
+    for (const ChainPoint& point : points) {
+      update->bind(1, point.seq);
+      update->bind(2, point.link);
+      if (update->run() != SQLITE_OK) return connection.error("write to");
+    }
+  }
+}
+
+// The version from which on records have their place in the chain.
+constexpr std::int64_t kChainVersion = 5;
+
+Result<void> migrate_by_one(Connection& connection, const std::string& script, std::int64_t version) {
+  const std::string purpose = format("bring to schema version {}", version);
+  if (auto done = connection.execute("BEGIN IMMEDIATE;\n" + script, purpose); !done) return done;
+  if (version == kChainVersion) {
+    if (auto linked = link_records(connection); !linked) return linked;
+  }
+  return connection.execute(
+      format("PRAGMA application_id={};\nPRAGMA user_version={};\nCOMMIT;", kApplicationId, version),
+      purpose);
+}
+
 Result<void> migrate(Connection& connection, std::int64_t from, std::int64_t to) {
   const auto scripts = migrations();
   for (std::int64_t version = from + 1; version <= to; ++version) {
-    const std::string script =
-        format("BEGIN IMMEDIATE;\n{}\nPRAGMA application_id={};\nPRAGMA user_version={};\nCOMMIT;",
-               scripts[static_cast<size_t>(version - 1)], kApplicationId, version);
-    const Result<void> migrated = connection.execute(script, format("bring to schema version {}", version));
+    // When this fails the connection is closed, which rolls it back.
+    const auto migrated = migrate_by_one(connection, scripts[static_cast<size_t>(version - 1)], version);
     if (!migrated) return migrated;
   }
   return {};
@@ -119,6 +169,7 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path, st
       "PRAGMA journal_size_limit=67108864;"
       "PRAGMA foreign_keys=ON;"
       "PRAGMA trusted_schema=OFF;"
+      "PRAGMA secure_delete=ON;"  // zeros over what is erased, and over what a page that splits leaves behind
       "PRAGMA cache_size=-16384;"
       "PRAGMA mmap_size=0;",  // a read error must be an error, not SIGBUS
       "set up");
@@ -137,6 +188,27 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path, st
       sqlite3_wal_checkpoint_v2(connection.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
   if (status != SQLITE_OK) return connection.error("recover");
   return opened;
+}
+
+Result<ChainPoint> read_head(const Connection& connection) {
+  Result<Statement> select = Statement::prepare(
+      connection,
+      "SELECT * FROM (SELECT seq, link FROM record ORDER BY seq DESC LIMIT 1)"
+      " UNION ALL SELECT * FROM (SELECT correction_seq, correction_link FROM correction ORDER BY 1 DESC "
+      "LIMIT 1)"
+      " UNION ALL SELECT * FROM (SELECT erasure_seq, erasure_link FROM erasure ORDER BY 1 DESC LIMIT 1)"
+      " UNION ALL SELECT * FROM (SELECT removed_seq, removed_link FROM removed ORDER BY 1 DESC LIMIT 1)"
+      " UNION ALL SELECT start_seq, start_link FROM chain_start ORDER BY 1 DESC LIMIT 1");
+  if (!select) return std::move(select).error();
+  if (select->step() != SQLITE_ROW) return connection.error("read");
+  ChainPoint head{.seq = select->integer(0), .link = {}};
+  const std::span<const std::uint8_t> link = select->blob(1);
+  if (link.size() != head.link.size()) {
+    return Error{ErrorCode::corrupt, format("the newest link of store {} has {} bytes, must have {}",
+                                            connection.path(), link.size(), head.link.size())};
+  }
+  std::ranges::copy(link, head.link.begin());
+  return head;
 }
 
 Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {

@@ -7,12 +7,13 @@
 #include <string>
 
 #include "base/result.h"
+#include "store/chain.h"
 #include "store/sqlite.h"
 
 namespace espy::store {
 
 // The version that this program writes: the number of the newest file in migrations/.
-inline constexpr std::int64_t kSchemaVersion = 4;
+inline constexpr std::int64_t kSchemaVersion = 5;
 
 // How long a connection waits for another's short hold on the file: opening, recovery.
 inline constexpr int kBusyMilliseconds = 5000;
@@ -26,6 +27,10 @@ inline constexpr int kBusyMilliseconds = 5000;
 // newer than this program).
 Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
                                                      std::int64_t version = kSchemaVersion);
+
+// Returns the end of the chain: the place behind which the next entry goes.
+// Errors: unavailable, corrupt.
+Result<ChainPoint> read_head(const Connection& connection);
 
 // A connection that never writes and never checkpoints; close it before the writer's.
 // Errors: not_found, unavailable (also: older than this program), corrupt.

@@ -73,6 +73,7 @@ class Statement {
   int run();
 
   // The current row's values, valid until the next step() or reset().
+  bool is_null(int column) const;
   std::int64_t integer(int column) const;
   double real(int column) const;
   std::string_view text(int column) const;

@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <future>
 #include <system_error>
@@ -41,7 +42,7 @@ class SqliteStore : public Store {
   using Store::append;
   void append(std::shared_ptr<const Entry> entry, Completion done) override {
     if (!writer_) {
-      done(Error{ErrorCode::unavailable, format("store {} is open for reading only", path_)});
+      done(read_only());
       return;
     }
     writer_->append(std::move(entry), std::move(done));
@@ -65,11 +66,40 @@ class SqliteStore : public Store {
     return readers_->with_reader([&](Reader& reader) { return reader.list(query); });
   }
 
+  using Store::correct;
+  void correct(Correction correction, Completion done) override {
+    if (!writer_) return done(read_only());
+    writer_->correct(std::move(correction), std::move(done));
+  }
+
+  Result<Erased> erase(const Choice& choice, const std::string& reason) override {
+    if (!writer_) return read_only();
+    return writer_->erase(choice, reason);
+  }
+
+  Result<Verification> backup(const std::filesystem::path& path) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.backup(path); });
+  }
+
+  Result<HistoryStatus> status() override {
+    auto status = readers_->with_reader([](Reader& reader) { return reader.status(); });
+    if (status && writer_) status->writer = writer_->status();
+    return status;
+  }
+
+  Result<Verification> verify(const std::optional<ChainPoint>& known) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.verify(known); });
+  }
+
   Result<std::optional<Uuid>> newest_id() override {
     return readers_->with_reader([](Reader& reader) { return reader.newest_id(); });
   }
 
  private:
+  Error read_only() const {
+    return {ErrorCode::unavailable, format("store {} is open for reading only", path_)};
+  }
+
   const std::string path_;
   const StoreOptions options_;
   // Closed from the last to the first: the readers before the writer's connection, the lock at the end.
@@ -141,6 +171,22 @@ Result<std::unique_ptr<Store>> Store::open(std::string_view url, const StoreOpti
 
 void Store::append(Record record, Upload upload, Completion done) {
   append(std::make_shared<const Entry>(Entry{std::move(record), std::move(upload)}), std::move(done));
+}
+
+Result<void> Store::correct(Correction correction) {
+  const auto outcome = std::make_shared<std::promise<Result<void>>>();
+  std::future<Result<void>> answer = outcome->get_future();
+  correct(std::move(correction), [outcome](Result<void> result) { outcome->set_value(std::move(result)); });
+  return answer.get();
+}
+
+void Histogram::add(std::chrono::duration<double> duration) {
+  const double seconds = duration.count();
+  const auto* const bucket = std::ranges::lower_bound(kBounds, seconds);
+  ++counts[static_cast<std::size_t>(bucket - kBounds.begin())];
+  ++count;
+  sum += seconds;
+  greatest = std::max(greatest, seconds);
 }
 
 Result<void> Store::append(Record record, Upload upload) {

@@ -1,8 +1,11 @@
 // A durable, append-only history of predictions. Start here.
 #pragma once
 
+#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "store/chain.h"
 #include "store/record.h"
 
 namespace espy::store {
@@ -25,6 +29,15 @@ struct StoreOptions {
   Access access = Access::read_write;
   // Uploads larger than this are not kept beside their record; their digest always is. 0 keeps none.
   std::size_t max_kept_upload_bytes = std::size_t{1} << 20;
+  // Retention: records older than this, or the oldest ones while the history has more bytes than that, are
+  // removed little by little. Without: everything is kept.
+  std::optional<std::chrono::seconds> max_age = std::nullopt;
+  std::optional<std::uint64_t> max_bytes = std::nullopt;
+  // A clock that jumps ahead must not make everything old at once, so for retention time begins at the newest
+  // record's when the store is opened, and from there follows the clock at most so many times as fast as time
+  // passes.
+  int retention_pace = 2;
+  Clock clock = system_clock();
   bool keeps_upload(std::uint64_t bytes) const { return bytes > 0 && bytes <= max_kept_upload_bytes; }
   // Appends that wait for the disk; one more is refused.
   std::size_t max_pending_records = 16384;
@@ -33,21 +46,95 @@ struct StoreOptions {
 
 // Which records; every condition that is set must hold.
 struct Query {
-  std::optional<Timestamp> from;   // at or after
-  std::optional<Timestamp> until;  // before
-  std::optional<std::string> model;
-  std::optional<int> label;
-  std::optional<float> min_confidence;
-  std::optional<float> max_confidence;
-  std::optional<std::string> file_name;  // exactly
-  std::optional<Uuid> before;            // the cursor: records with a smaller id
-  int limit = 50;                        // 1 to 1,000
+  std::optional<Timestamp> from = {};   // at or after
+  std::optional<Timestamp> until = {};  // before
+  std::optional<std::string> model = {};
+  std::optional<int> label = {};
+  std::optional<float> min_confidence = {};
+  std::optional<float> max_confidence = {};
+  std::optional<std::string> file_name = {};  // exactly
+  std::optional<std::string> subject = {};    // exactly; not empty
+  std::optional<Uuid> before = {};            // the cursor: records with a smaller id
+  bool oldest_first = false;                  // then the cursor is `after`
+  std::optional<Uuid> after = {};             // records with a greater id
+  int limit = 50;                             // 1 to 1,000
 };
 
-// Records, newest first (by id, descending).
+// Records in order of their ids.
 struct Page {
   std::vector<Record> records;
-  std::optional<Uuid> next;  // the next page's Query::before; nothing on the last page
+  std::optional<Uuid> next;  // the next page's Query::before or after; nothing on the last page
+};
+
+// What to erase; exactly one is set.
+struct Choice {
+  std::optional<Uuid> id = {};
+  std::optional<std::string> file_name = {};
+  std::optional<std::string> subject = {};
+};
+
+struct Erased {
+  std::int64_t records = 0;
+  std::int64_t corrections = 0;
+  // Whether the write-ahead log was emptied. If not, a reader held it, and what was erased can still lie in
+  // it until the next checkpoint that nobody holds up.
+  bool log_is_empty = false;
+};
+
+// How often something took how long.
+struct Histogram {
+  // The upper bounds of the buckets, in seconds; the last bucket has none.
+  static constexpr std::array<double, 10> kBounds = {0.0002, 0.0005, 0.001, 0.002, 0.005,
+                                                     0.01,   0.02,   0.05,  0.1,   1};
+  std::array<std::int64_t, kBounds.size() + 1> counts{};
+  std::int64_t count = 0;
+  double sum = 0;
+  double greatest = 0;
+
+  void add(std::chrono::duration<double> duration);
+};
+
+// What a writer has done since it began. At every moment accepted == durable + failed + waiting.
+struct WriterStatus {
+  std::int64_t accepted = 0;  // appends that were queued
+  std::int64_t durable = 0;   // of them, answered with success
+  std::int64_t failed = 0;    // of them, answered with an error
+  std::int64_t waiting = 0;   // of them, not answered yet
+  std::int64_t refused = 0;   // appends that were not queued
+  std::chrono::duration<double> oldest_waiting{};
+  Histogram commits;      // COMMIT, which ends with the fsync; durable / commits.count is the mean group
+  Histogram checkpoints;  // each holds up the commits behind it, as does
+  Histogram retentions;   // each step of retention
+};
+
+// What a history holds.
+struct HistoryStatus {
+  std::int64_t records = 0;
+  std::int64_t corrections = 0;
+  std::int64_t erasures = 0;
+  std::int64_t expired_records = 0;  // removed by retention, since the history began
+  std::int64_t erased_records = 0;   // removed on request, likewise
+  std::uint64_t bytes = 0;           // of the database, without its log and its free pages
+  std::uint64_t free_bytes = 0;
+  ChainPoint start;
+  ChainPoint head;
+  std::optional<Timestamp> oldest;
+  std::optional<Timestamp> newest;
+  std::vector<Erasure> newest_erasures;  // up to ten, newest first
+  std::optional<WriterStatus> writer;    // when this store is the writer
+};
+
+// What verify() found.
+struct Verification {
+  std::int64_t records = 0;
+  std::int64_t uploads = 0;
+  std::int64_t corrections = 0;
+  std::int64_t erasures = 0;  // entries that say that something was erased
+  std::int64_t removed = 0;   // places whose content was erased, or expired before all that is older
+  ChainPoint start;           // everything up to here has expired
+  ChainPoint head;           // note it: with it a later verify() knows whether anything before it was changed
+  std::int64_t damages = 0;  // 0: the history is sound
+  std::vector<std::string> shown_damages;  // what the first hundred are
 };
 
 // Threads: all functions may be called from any thread at once.
@@ -76,6 +163,25 @@ class Store {
   // As above, and waits.
   Result<void> append(Record record, Upload upload);
 
+  // Appends a correction of a record, durable like a record when `done` gets success; a second append of the
+  // same id changes nothing. Every read shows a record's newest correction. Errors (by `done`): not_found (no
+  // such record), unavailable.
+  virtual void correct(Correction correction, Completion done) = 0;
+  Result<void> correct(Correction correction);
+
+  // Removes records, their uploads and corrections for good: their bytes are overwritten in the database.
+  // What remains is that something was erased, when, why (`reason`), and by which kind of choice. Appends go
+  // on between its steps. Errors: not_found (no record is chosen), invalid_input (nothing, or more than one
+  // choice), unavailable, corrupt.
+  virtual Result<Erased> erase(const Choice& choice, const std::string& reason) = 0;
+
+  // Writes a copy of the whole history as it is at one moment, verified, under a name that does not exist
+  // yet. Appends go on meanwhile, but the write-ahead log grows until it is done. Errors: invalid_input
+  // (`path` exists), unavailable, corrupt (the copy is damaged; it is removed).
+  virtual Result<Verification> backup(const std::filesystem::path& path) = 0;
+
+  virtual Result<HistoryStatus> status() = 0;
+
   // Errors: not_found, unavailable, corrupt (what is stored does not fit its checksum; names the record).
   virtual Result<Record> find(const Uuid& id) = 0;
 
@@ -93,6 +199,12 @@ class Store {
 
   // Errors: invalid_input (limit out of range), unavailable, corrupt (names the first damaged record).
   virtual Result<Page> list(const Query& query) = 0;
+
+  // Reads everything: SQLite's own structure, each row's checksum, each upload's digest, the chain. `known`
+  // is the head of an earlier verification, which must lie in the chain. It sees one moment, and appends go
+  // on meanwhile, but the write-ahead log grows until it is done. Errors: unavailable; not_found (`known` is
+  // older than all that is kept). Damage is no error but a finding.
+  virtual Result<Verification> verify(const std::optional<ChainPoint>& known) = 0;
 
   // Returns the greatest id, so that ids made after a restart stay in order; nothing when there is no record.
   virtual Result<std::optional<Uuid>> newest_id() = 0;

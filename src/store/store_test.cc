@@ -611,9 +611,9 @@ TEST_F(StoreFile, TakesAnEmptyFileForANewStore) {
 
 TEST_F(StoreFile, RefusesANewerStore) {
   fill(1);
-  ASSERT_TRUE((*open_for_writing(path_))->execute("PRAGMA user_version=9", "change"));
+  ASSERT_TRUE((*open_for_writing(path_))->execute("PRAGMA user_version=99", "change"));
   expect_error(open(), ErrorCode::corrupt,
-               format("its schema is version 9, this program knows {}", kSchemaVersion));
+               format("its schema is version 99, this program knows {}", kSchemaVersion));
   expect_error(open(Access::read_only), ErrorCode::corrupt, "newer espy");
 }
 
@@ -624,6 +624,11 @@ Record record_without_reason(int number) {
   record.alternative.clear();
   return record;
 }
+
+// As they were before version 5.
+constexpr std::string_view kColumnsBeforeChain =
+    "id, time, model, model_version, file_name, label, class_name, confidence, verdict, reason, alternative, "
+    "upload_digest, upload_bytes, latency, astray, checksum, input";
 
 constexpr std::string_view kColumnsBeforeReasons =
     "id, time, model, model_version, file_name, label, class_name, confidence, verdict, upload_digest, "
@@ -655,8 +660,9 @@ TEST_P(OlderStore, IsMigratedWithItsRecords) {
         "INSERT INTO record SELECT seq, {0} FROM present.record;"
         "INSERT INTO upload SELECT seq, {1} FROM present.record WHERE upload NOT NULL;",
         kColumnsBeforeReasons, kUploadColumns);
-    const std::string in_one = format("INSERT INTO record SELECT seq, {0}, {1} FROM present.record;",
-                                      kColumnsBeforeReasons, kUploadColumns);
+    const std::string in_one =
+        format("INSERT INTO record SELECT seq, {0}, {1} FROM present.record;",
+               version < 4 ? kColumnsBeforeReasons : kColumnsBeforeChain, kUploadColumns);
     const Result<void> filled =
         (*connection)
             ->execute(format("ATTACH '{}' AS present; {}", present, version < 3 ? in_two_tables : in_one),
@@ -675,11 +681,16 @@ TEST_P(OlderStore, IsMigratedWithItsRecords) {
   expect_error((*store)->find_upload(make_record(8).id), ErrorCode::not_found, "was not kept");
   EXPECT_TRUE((*store)->append(make_record(30), {}));
   EXPECT_EQ(*(*store)->find(make_record(30).id), make_record(30));
+  const Result<Verification> verified = (*store)->verify({});
+  ASSERT_TRUE(verified) << verified.error().message;
+  EXPECT_EQ(verified->shown_damages, std::vector<std::string>());
+  EXPECT_EQ(verified->records, 31);
+  EXPECT_EQ(verified->head.seq, 31);
   store = Error{ErrorCode::internal, "closed"};
   EXPECT_EQ(*(*open_for_reading(path_))->value("PRAGMA user_version", "read"), format("{}", kSchemaVersion));
 }
 
-INSTANTIATE_TEST_SUITE_P(Versions, OlderStore, ::testing::Values(1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(Versions, OlderStore, ::testing::Values(1, 2, 3, 4));
 
 TEST_F(StoreFile, FindsAChangedReason) {
   fill(6);
@@ -716,10 +727,19 @@ TEST_F(StoreFile, FindsAFlippedBitInAnUpload) {
 TEST_F(StoreFile, MeasuresItself) {
   const Result<StoreFigures> figures = measure(folder_.path(), 4, milliseconds{80});
   ASSERT_TRUE(figures) << figures.error().message;
-  EXPECT_GT(figures->disk_syncs_per_second, 0);
+  EXPECT_GT(figures->disk.syncs_per_second, 0);
   EXPECT_GT(figures->rows_per_second, 0);
   EXPECT_GT(figures->cpu_microseconds_per_row, 0);
   EXPECT_LE(figures->median_latency, figures->p99_latency);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  const Result<HalfLoadFigures> half = measure_half_load(folder_.path(), milliseconds{160});
+  ASSERT_TRUE(half) << half.error().message;
+  EXPECT_GT(half->rows_per_second, 0);
+  EXPECT_LE(half->p99_latency, half->greatest_latency);
+  const Result<PageFigures> pages = measure_pages(folder_.path(), 2000);
+  ASSERT_TRUE(pages) << pages.error().message;
+  EXPECT_GT(pages->bulk_rows_per_second, 0);
+  EXPECT_LE(pages->by_label.median, pages->by_label.p99);
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   expect_error(measure(folder_.path(), 0, milliseconds{80}), ErrorCode::invalid_input, "0 clients");
   expect_error(measure(folder_.file("none"), 1, milliseconds{80}), ErrorCode::unavailable,

@@ -16,12 +16,12 @@
 
 namespace espy::store {
 
-enum class Fault { none, disk_full, write_error, sync_error };
+enum class Fault { none, disk_full, write_error, short_write, sync_error };
 
 struct Event {
   enum class Kind { write, truncate, sync, failed_sync, remove, acknowledgement };
   Kind kind;
-  std::string file;         // its name without the folder
+  std::string file;         // its name without the folder; of an acknowledgement what was promised
   std::int64_t number = 0;  // offset, size, or what was acknowledged
   std::string bytes = {};
 };
@@ -49,14 +49,23 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
   ~Disk() { sqlite3_vfs_unregister(&vfs_); }
 
-  // Fails the next `times` operations that the fault concerns.
-  void fail(Fault fault, int times) {
-    fault_ = fault;
+  // Of the operations that the fault concerns, passes over the next `spared` and fails the `times` behind
+  // them.
+  void fail(Fault fault, int times, int spared = 0) {
+    fault_ = Fault::none;
+    spared_ = spared;
     times_ = times;
+    fault_ = fault;
   }
   static constexpr int kForEver = 1 << 30;
 
-  void acknowledge(int number) { record({Event::Kind::acknowledgement, {}, number}); }
+  // Whether there have been too few operations for all the failures.
+  bool has_failures_left() const { return times_ > 0; }
+
+  // `what` was promised of record `number`.
+  void acknowledge(int number, std::string what = "stored") {
+    record({Event::Kind::acknowledgement, std::move(what), number});
+  }
 
   std::vector<Event> events() {
     const std::lock_guard lock(mutex_);
@@ -81,7 +90,7 @@ class Disk {
     events_.push_back(std::move(event));
   }
 
-  bool fails(Fault fault) { return fault_ == fault && times_-- > 0; }
+  bool fails(Fault fault) { return fault_ == fault && spared_-- <= 0 && times_-- > 0; }
 
   int open(sqlite3_filename name, sqlite3_file* file, int flags, int* out) {
     const int status = system_->xOpen(system_, name, inner(file), flags, out);
@@ -101,11 +110,14 @@ class Disk {
     File& self = outer(file);
     if (self.disk->fails(Fault::disk_full)) return SQLITE_FULL;
     if (self.disk->fails(Fault::write_error)) return SQLITE_IOERR_WRITE;
+    const bool is_short = self.disk->fails(Fault::short_write);
+    if (is_short) size /= 2;
     if (self.name != nullptr) {
       self.disk->record({Event::Kind::write, *self.name, offset,
                          std::string(static_cast<const char*>(bytes), static_cast<size_t>(size))});
     }
-    return methods(file).xWrite(inner(file), bytes, size, offset);
+    const int status = methods(file).xWrite(inner(file), bytes, size, offset);
+    return is_short && status == SQLITE_OK ? SQLITE_IOERR_WRITE : status;
   }
 
   static int truncate(sqlite3_file* file, sqlite3_int64 size) {
@@ -130,6 +142,7 @@ class Disk {
   sqlite3_vfs vfs_;
   std::atomic<Fault> fault_ = Fault::none;
   std::atomic<int> times_ = 0;
+  std::atomic<int> spared_ = 0;
   std::mutex mutex_;
   std::vector<Event> events_;
 };

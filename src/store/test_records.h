@@ -17,6 +17,9 @@ namespace espy::store {
 
 inline constexpr Timestamp kStart{std::chrono::seconds{1'790'000'000}};
 
+// Of retention, for clocks that tests set.
+inline constexpr int kAnyPace = 1'000'000;
+
 inline std::string upload_bytes(int number) { return format("bytes of upload {}", number); }
 
 // Record `number` (>= 0) of a history of one record a second, its id made when it arrived.

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <future>
 #include <iterator>
 #include <string_view>
 #include <utility>
@@ -28,6 +29,23 @@ constexpr int kTruncateCheckpoints = 2;
 constexpr int kTruncatePatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 
+// A step of retention stands in the way of the commits behind it, so what it does before its own commit is
+// short, and under load the steps have a fifth of the time at most. Whether there is anything to do is looked
+// at once a second.
+constexpr std::chrono::milliseconds kRetentionStep{2};
+constexpr int kRetentionShare = 5;
+constexpr int kFewestRowsAtOnce = 128;
+constexpr int kMostRowsAtOnce = 1024;
+
+// Free pages are given back to the disk when they are more than a tenth of all and more than 8 MiB; fewer are
+// used again soon.
+constexpr std::int64_t kFreePages = 1024;
+constexpr int kFreePart = 10;
+constexpr int kPagesAtOnce = 64;
+
+constexpr int kErasedAtOnce = 256;
+constexpr std::chrono::seconds kPatienceForEmptyLog{5};
+
 constexpr std::string_view kFindRecord = "SELECT 1 FROM record INDEXED BY record_page WHERE id = ?1";
 
 }  // namespace
@@ -44,18 +62,26 @@ struct Writer::Group {
 };
 
 Result<std::unique_ptr<Writer>> Writer::start(std::shared_ptr<Connection> connection,
-                                              const StoreOptions& options, int checkpoint_frames) {
-  std::unique_ptr<Writer> writer(new Writer(std::move(connection), options, checkpoint_frames));
+                                              const StoreOptions& options, int checkpoint_frames,
+                                              std::chrono::milliseconds retention_interval) {
+  std::unique_ptr<Writer> writer(
+      new Writer(std::move(connection), options, checkpoint_frames, retention_interval));
   const Result<void> prepared = writer->prepare_statements();
   if (!prepared) return prepared.error();
+  if (options.max_age) {
+    const Result<void> begun = writer->begin_retention_time();
+    if (!begun) return begun.error();
+  }
   writer->thread_ = std::thread([self = writer.get()] { self->run(); });
   return writer;
 }
 
-Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames)
+Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames,
+               std::chrono::milliseconds retention_interval)
     : options_(options),
       path_(connection->path()),
       checkpoint_frames_(checkpoint_frames),
+      retention_interval_(retention_interval),
       connection_(std::move(connection)) {}
 
 void Writer::finish() {
@@ -72,11 +98,20 @@ Result<void> Writer::prepare_statements() {
       {&begin_, "BEGIN IMMEDIATE"},
       {&find_, std::string(kFindRecord)},
       {&insert_,
-       format("INSERT INTO record ({}, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "
-              "?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+       format("INSERT INTO record ({}, {}, seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+              "?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
               kRecordColumns, kUploadColumns)},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
+      {&count_pages_,
+       "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count,"
+       " pragma_page_size"},
+      {&find_correction_, "SELECT 1 FROM correction WHERE record_id = ?1 AND correction_id = ?2"},
+      {&insert_correction_,
+       format("INSERT INTO correction ({}, correction_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+              kCorrectionColumns)},
+      {&insert_erasure_,
+       format("INSERT INTO erasure ({}, erasure_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", kErasureColumns)},
   };
   for (const auto& [statement, sql] : statements) {
     Result<Statement> prepared = Statement::prepare(*connection_, sql);
@@ -88,6 +123,13 @@ Result<void> Writer::prepare_statements() {
   Result<std::optional<Uuid>> newest = read_newest_id(*select_newest, *connection_);
   if (!newest) return std::move(newest).error();
   greatest_id_ = newest->value_or(Uuid{});
+  const Result<ChainPoint> head = read_head(*connection_);
+  if (!head) return head.error();
+  head_ = *head;
+
+  Result<Remover> remover = Remover::prepare(*connection_);
+  if (!remover) return std::move(remover).error();
+  remover_ = *std::move(remover);
 
   log_frames_ = 0;
   checkpointed_at_ = 0;
@@ -109,12 +151,12 @@ void Writer::append(std::shared_ptr<const Entry> entry, Store::Completion done) 
   const Upload& upload = entry->upload;
   Pending pending{.entry = entry, .done = std::move(done)};
   // Here, on the caller's thread: there are many of those and one writer.
-  pending.checksum = checksum(record);
+  pending.digest = digest(record);
   pending.keeps_upload = options_.keeps_upload(upload.bytes.size());
   if (pending.keeps_upload) pending.upload_checksum = checksum(record.upload_digest, upload.media_type);
   pending.bytes = sizeof(Pending) + sizeof(Entry) + record.model.size() + record.model_version.size() +
-                  record.file_name.size() + record.class_name.size() + upload.media_type.size() +
-                  upload.bytes.size();
+                  record.file_name.size() + record.subject.size() + record.class_name.size() +
+                  upload.media_type.size() + upload.bytes.size();
   Result<void> accepted = enqueue(pending);
   if (accepted) {
     wake_.notify_one();
@@ -131,6 +173,7 @@ Result<void> Writer::enqueue(Pending& pending) {
                                                   to_string(record.id), record.confidence)};
   }
   const std::lock_guard lock(mutex_);
+  ++counted_.refused;  // unless it gets to the end
   if (closing_) {
     return Error{ErrorCode::unavailable, format("store {} is being closed", path_)};
   }
@@ -142,7 +185,10 @@ Result<void> Writer::enqueue(Pending& pending) {
     return Error{ErrorCode::unavailable, format("{} bytes wait for the disk and {} more came, limit is {}",
                                                 waiting_bytes_, pending.bytes, options_.max_pending_bytes)};
   }
+  --counted_.refused;
+  ++counted_.accepted;
   ++waiting_rows_;
+  pending.queued = Steady::now();
   waiting_bytes_ += pending.bytes;
   queue_.push_back(std::move(pending));
   return {};
@@ -150,26 +196,71 @@ Result<void> Writer::enqueue(Pending& pending) {
 
 void Writer::run() {
   std::deque<Pending> batch;
-  while (wait_for_work(batch)) {
+  std::deque<Task> tasks;
+  while (wait_for_work(batch, tasks)) {
     while (!batch.empty()) {
       write_group(batch);
       checkpoint_when_due();
+      retain_when_due();
     }
+    for (Task& task : std::exchange(tasks, {})) do_task(task);
   }
 }
 
-// Returns false when the store is closed and nothing is left to do.
-bool Writer::wait_for_work(std::deque<Pending>& batch) {
-  const auto has_work = [&] { return !queue_.empty() || closing_; };
+// Returns false when the store is closed and nothing is left to do. While nothing else is to be done,
+// checkpoints and retains.
+bool Writer::wait_for_work(std::deque<Pending>& batch, std::deque<Task>& tasks) {
+  const auto has_work = [&] { return !queue_.empty() || !tasks_.empty() || closing_; };
+  const Steady::time_point idle_since = Steady::now();
   std::unique_lock lock(mutex_);
-  if (log_frames_ > checkpointed_at_ && !wake_.wait_for(lock, kIdleBeforeCheckpoint, has_work)) {
+  while (!has_work()) {
+    Steady::time_point wake = Steady::time_point::max();
+    const bool checkpoints = log_frames_ > checkpointed_at_ || log_holds_erased_;
+    if (checkpoints) wake = std::max(idle_since, checkpoint_tried_) + kIdleBeforeCheckpoint;
+    // Nobody waits, so there is no share to keep to.
+    if (retains() && !broken_) wake = retention_lags_ ? idle_since : std::min(wake, next_retention_);
+    if (wake == Steady::time_point::max()) {
+      wake_.wait(lock, has_work);
+      break;
+    }
+    if (wake_.wait_until(lock, wake, has_work)) break;
     lock.unlock();
-    checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+    if (retains() && !broken_ && (retention_lags_ || Steady::now() >= next_retention_)) retain();
+    if (checkpoints && Steady::now() >= std::max(idle_since, checkpoint_tried_) + kIdleBeforeCheckpoint) {
+      checkpoint(log_holds_erased_ ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
+    }
     lock.lock();
   }
-  wake_.wait(lock, has_work);
   batch.swap(queue_);
-  return !batch.empty();
+  tasks.swap(tasks_);
+  return !batch.empty() || !tasks.empty();
+}
+
+void Writer::perform(Task task) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!closing_) {
+      tasks_.push_back(std::move(task));
+      wake_.notify_one();
+      return;
+    }
+  }
+  task.done(Error{ErrorCode::unavailable, format("store {} is being closed", path_)});
+}
+
+Result<void> Writer::perform(std::function<Result<void>()> work) {
+  const auto outcome = std::make_shared<std::promise<Result<void>>>();
+  std::future<Result<void>> answer = outcome->get_future();
+  perform({std::move(work), [outcome](Result<void> result) { outcome->set_value(std::move(result)); }});
+  return answer.get();
+}
+
+void Writer::do_task(Task& task) {
+  Result<void> outcome;
+  if (broken_) outcome = recover();
+  if (outcome) outcome = task.work();
+  task.done(std::move(outcome));
+  checkpoint_when_due();
 }
 
 // Commits and answers the first records of the batch.
@@ -193,6 +284,7 @@ void Writer::write_group(std::deque<Pending>& batch) {
     const std::lock_guard lock(mutex_);
     waiting_rows_ -= group.rows;
     waiting_bytes_ -= group.bytes;
+    (outcome ? counted_.durable : counted_.failed) += static_cast<std::int64_t>(group.rows);
   }
   for (std::size_t i = 0; i < group.rows; ++i) {
     const Store::Completion done = std::move(batch.front().done);
@@ -203,16 +295,36 @@ void Writer::write_group(std::deque<Pending>& batch) {
 
 // Commits the batch's first records; those that queue while these are inserted join them.
 Result<void> Writer::commit(std::deque<Pending>& batch, Group& group) {
+  int status = SQLITE_OK;
+  Result<void> committed = in_transaction([&](ChainPoint& head) {
+    while (group.has_room_for_more_of(batch)) {
+      const Pending& pending = batch[group.rows];
+      group.add(batch);
+      if (status == SQLITE_OK) status = insert(pending, head);
+      if (status == SQLITE_OK && group.rows == batch.size()) take_queued(batch);
+    }
+    return status;
+  });
+  // A transaction that could not begin took none; what waited is refused together all the same.
+  while (!committed && group.has_room_for_more_of(batch)) group.add(batch);
+  return committed;
+}
+
+Result<void> Writer::in_transaction(const std::function<int(ChainPoint& head)>& steps) {
   const std::lock_guard lock(connection_->mutex());
+  ChainPoint head = head_;
   int status = begin_.run();
-  while (group.has_room_for_more_of(batch)) {
-    const Pending& pending = batch[group.rows];
-    group.add(batch);
-    if (status == SQLITE_OK) status = insert(pending);
-    if (status == SQLITE_OK && group.rows == batch.size()) take_queued(batch);
+  if (status == SQLITE_OK) status = steps(head);
+  if (status == SQLITE_OK) {
+    const Steady::time_point begin = Steady::now();
+    status = commit_.run();
+    const std::lock_guard counting(mutex_);
+    counted_.commits.add(Steady::now() - begin);
   }
-  if (status == SQLITE_OK) status = commit_.run();
-  if (status == SQLITE_OK) return {};
+  if (status == SQLITE_OK) {
+    head_ = head;
+    return {};
+  }
   return abandon_commit(status);
 }
 
@@ -222,7 +334,7 @@ void Writer::take_queued(std::deque<Pending>& batch) {
   queue_.clear();
 }
 
-int Writer::insert(const Pending& pending) {
+int Writer::insert(const Pending& pending, ChainPoint& head) {
   // Ids come in order but for repeats and imports, so hardly any must be looked for.
   const Record& record = pending.entry->record;
   if (record.id > greatest_id_) {
@@ -233,13 +345,17 @@ int Writer::insert(const Pending& pending) {
     find_.reset();
     if (found != SQLITE_DONE) return found == SQLITE_ROW ? SQLITE_OK : found;
   }
-  bind_record(insert_, record, pending.checksum);
+  const ChainPoint place = next_point(head, Kind::record, pending.digest);
+  bind_record(insert_, record, checksum(pending.digest), place.link);
   if (pending.keeps_upload) {
     bind_upload(insert_, pending.entry->upload, pending.upload_checksum);
   } else {
     bind_no_upload(insert_);
   }
-  return insert_.run();
+  insert_.bind(kRecordColumnCount + kUploadColumnCount + 1, place.seq);
+  const int status = insert_.run();
+  if (status == SQLITE_OK) head = place;
+  return status;
 }
 
 Error Writer::abandon_commit(int status) {
@@ -273,9 +389,11 @@ void Writer::tell_operator(const Result<void>& outcome) {
 // What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
 // has been opened anew, which moves the whole log into the database, and holds what was acknowledged before.
 Result<void> Writer::recover() {
-  for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_}) {
+  for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_, &find_correction_,
+                               &insert_correction_, &insert_erasure_, &count_pages_}) {
     *statement = Statement();
   }
+  remover_.reset();
   connection_.reset();
   Result<std::unique_ptr<Connection>> opened = open_for_writing(path_);
   if (!opened) return std::move(opened).error();
@@ -302,18 +420,232 @@ void Writer::checkpoint_when_due() {
 }
 
 void Writer::checkpoint(int mode) {
+  checkpoint_tried_ = Steady::now();
   if (broken_) return;
   const std::lock_guard lock(connection_->mutex());
   // Only TRUNCATE waits for readers; appends wait behind it, so it gives up soon and comes again.
   sqlite3_busy_timeout(connection_->get(), kTruncatePatienceMilliseconds);
   const int status = sqlite3_wal_checkpoint_v2(connection_->get(), nullptr, mode, nullptr, nullptr);
   sqlite3_busy_timeout(connection_->get(), kBusyMilliseconds);
-  if (status == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE) log_frames_ = 0;
+  if (status == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE) {
+    log_frames_ = 0;
+    log_holds_erased_ = false;
+  }
+  {
+    const std::lock_guard counting(mutex_);
+    counted_.checkpoints.add(Steady::now() - checkpoint_tried_);
+  }
   checkpointed_at_ = log_frames_;
   if (status == SQLITE_OK || (status & 0xff) == SQLITE_BUSY) return;
   // The log still holds everything. A full disk may get room again; of anything else, recover().
   log::error(connection_->error("checkpoint").message);
   broken_ = (status & 0xff) != SQLITE_FULL;
+}
+
+void Writer::correct(Correction correction, Store::Completion done) {
+  perform({[this, correction = std::move(correction)] { return append_correction(correction); },
+           std::move(done)});
+}
+
+Result<void> Writer::append_correction(const Correction& correction) {
+  bool has_record = true;
+  Result<void> committed = in_transaction([&](ChainPoint& head) {
+    find_.bind(1, correction.record.bytes);
+    int status = find_.step();
+    find_.reset();
+    has_record = status == SQLITE_ROW;
+    if (!has_record) return status == SQLITE_DONE ? SQLITE_OK : status;
+    find_correction_.bind(1, correction.record.bytes);
+    find_correction_.bind(2, correction.id.bytes);
+    status = find_correction_.step();
+    find_correction_.reset();
+    if (status == SQLITE_ROW) return SQLITE_OK;
+    const Sha256 digested = digest(correction);
+    const ChainPoint place = next_point(head, Kind::correction, digested);
+    bind_correction(insert_correction_, correction, checksum(digested), place.link);
+    insert_correction_.bind(kCorrectionColumnCount + 1, place.seq);
+    status = insert_correction_.run();
+    if (status == SQLITE_OK) head = place;
+    return status;
+  });
+  if (!committed) return Error{ErrorCode::unavailable, std::move(committed).error().message};
+  if (!has_record) {
+    return Error{ErrorCode::not_found, format("there is no record {}", to_string(correction.record))};
+  }
+  return {};
+}
+
+Result<Erased> Writer::erase(const Choice& choice, const std::string& reason) {
+  const int choices = (choice.id ? 1 : 0) + (choice.file_name ? 1 : 0) + (choice.subject ? 1 : 0);
+  if (choices != 1 || (choice.subject && choice.subject->empty())) {
+    return Error{ErrorCode::invalid_input,
+                 "one thing must choose what is erased: an id, a file name or a subject that is not empty"};
+  }
+  Erased erased;
+  std::int64_t before = 0;
+  do {
+    before = erased.records;
+    const Result<void> done = perform([&] { return erase_some(choice, reason, erased); });
+    if (!done) return done.error();
+  } while (erased.records - before == kErasedAtOnce);
+  if (erased.records == 0) return Error{ErrorCode::not_found, "there is no such record"};
+  const Steady::time_point patience = Steady::now() + kPatienceForEmptyLog;
+  do {
+    const Result<void> done = perform([&]() -> Result<void> {
+      erased.log_is_empty = empty_log();
+      return {};
+    });
+    if (!done) break;  // they are erased all the same
+  } while (!erased.log_is_empty && Steady::now() < patience);
+  return erased;
+}
+
+Result<void> Writer::erase_some(const Choice& choice, const std::string& reason, Erased& erased) {
+  Remover::Step step;
+  Result<void> committed = in_transaction([&](ChainPoint& head) {
+    int status = remover_->begin();
+    if (status == SQLITE_OK) status = remover_->remove_chosen(*connection_, choice, kErasedAtOnce, step);
+    if (status == SQLITE_OK && step.records > 0) {
+      const Erasure entry{.time = options_.clock(),
+                          .chosen_by = choice.id          ? "id"
+                                       : choice.file_name ? "file_name"
+                                                          : "subject",
+                          .records = step.records,
+                          .corrections = step.corrections,
+                          .reason = reason};
+      const ChainPoint place = next_point(head, Kind::erasure, digest(entry));
+      bind_erasure(insert_erasure_, entry, place.link);
+      insert_erasure_.bind(kErasureColumnCount + 1, place.seq);
+      status = insert_erasure_.run();
+      if (status == SQLITE_OK) head = place;
+    }
+    if (status == SQLITE_OK) status = remover_->end({}, step);
+    return status;
+  });
+  if (!committed) return committed;
+  if (step.records > 0) log_holds_erased_ = true;
+  erased.records += step.records;
+  erased.corrections += step.corrections;
+  // It was the proof of what recover() finds; that it is gone is no loss.
+  last_stored_.reset();
+  return {};
+}
+
+// Returns whether nothing that was erased is left in the log.
+bool Writer::empty_log() {
+  if (log_holds_erased_) checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
+  return !log_holds_erased_;
+}
+
+void Writer::retain_when_due() {
+  if (retains() && !broken_ && Steady::now() >= next_retention_) retain();
+}
+
+// One step, and when the next one is due.
+void Writer::retain() {
+  const Steady::time_point begin = Steady::now();
+  const Result<std::int64_t> removed = remove_expired();
+  if (removed && *removed == 0) {
+    if (auto shrunk = shrink(); !shrunk) log::error(shrunk.error().message);
+  }
+  const Steady::duration spent = Steady::now() - begin;
+  retention_lags_ = removed && (*removed > 0 || shrinking_);
+  if (!removed) {
+    log::error(removed.error().message);
+    next_retention_ = Steady::now() + retention_interval_;
+    return;
+  }
+  if (!retention_lags_) {
+    next_retention_ = Steady::now() + retention_interval_;
+    return;
+  }
+  {
+    const std::lock_guard counting(mutex_);
+    counted_.retentions.add(spent);
+  }
+  next_retention_ = Steady::now() + (kRetentionShare - 1) * spent;
+  checkpoint_when_due();
+}
+
+// Of records whose ids say nothing of their time there is none to be had cheaply.
+Result<void> Writer::begin_retention_time() {
+  Result<Statement> newest = Statement::prepare(
+      *connection_,
+      "SELECT time FROM record INDEXED BY record_page WHERE NOT astray ORDER BY id DESC LIMIT 1");
+  if (!newest) return std::move(newest).error();
+  const int status = newest->step();
+  if (status != SQLITE_ROW && status != SQLITE_DONE) return connection_->error("read");
+  retention_time_ = options_.clock();
+  if (status == SQLITE_ROW) {
+    retention_time_ = std::min(retention_time_, Timestamp(std::chrono::microseconds(newest->integer(0))));
+  }
+  retention_time_asked_ = Steady::now();
+  return {};
+}
+
+Timestamp Writer::retention_now() {
+  const Steady::time_point now = Steady::now();
+  const auto passed =
+      std::chrono::duration_cast<std::chrono::microseconds>(now - std::exchange(retention_time_asked_, now));
+  retention_time_ = std::min(options_.clock(), retention_time_ + options_.retention_pace * passed);
+  return retention_time_;
+}
+
+// Removes one step's worth of what is too old or too much, and returns how many records that were.
+Result<std::int64_t> Writer::remove_expired() {
+  bool too_large = false;
+  if (options_.max_bytes) {
+    const std::lock_guard lock(connection_->mutex());
+    Result<Pages> pages = count_pages();
+    if (!pages) return std::move(pages).error();
+    too_large = static_cast<std::uint64_t>((pages->all - pages->free) * pages->size) > *options_.max_bytes;
+  }
+  std::optional<Timestamp> until;
+  if (options_.max_age) until = retention_now() - *options_.max_age;
+  if (!until && !too_large) return std::int64_t{0};
+  Remover::Step step;
+  Steady::duration spent{};  // without the commit, whose fsync takes what it takes
+  const Result<void> committed = in_transaction([&](ChainPoint&) {
+    const Steady::time_point begin = Steady::now();
+    int status = remover_->begin();
+    if (status == SQLITE_OK && until) status = remover_->remove_older(*until, rows_at_once_, step);
+    if (status == SQLITE_OK && too_large && step.records == 0)
+      status = remover_->remove_oldest(rows_at_once_, step);
+    if (status == SQLITE_OK && step.records > 0) status = remover_->end(step, {});
+    spent = Steady::now() - begin;
+    return status;
+  });
+  if (!committed) return committed.error();
+  if (step.records == 0) return std::int64_t{0};
+  last_stored_.reset();
+  if (spent < kRetentionStep / 2) rows_at_once_ = std::min(2 * rows_at_once_, kMostRowsAtOnce);
+  if (spent > kRetentionStep) rows_at_once_ = std::max(rows_at_once_ / 2, kFewestRowsAtOnce);
+  return step.records;
+}
+
+// Gives some free pages back to the disk when there are many.
+Result<void> Writer::shrink() {
+  const std::lock_guard lock(connection_->mutex());
+  Result<Pages> pages = count_pages();
+  if (!pages) return std::move(pages).error();
+  shrinking_ = pages->free > kFreePages && pages->free > pages->all / kFreePart;
+  if (!shrinking_) return {};
+  return connection_->execute(format("PRAGMA incremental_vacuum({})", kPagesAtOnce), "shrink");
+}
+
+Result<Writer::Pages> Writer::count_pages() {
+  if (count_pages_.step() != SQLITE_ROW) return connection_->error("read");
+  const Pages pages{count_pages_.integer(0), count_pages_.integer(1), count_pages_.integer(2)};
+  count_pages_.reset();
+  return pages;
+}
+
+WriterStatus Writer::status() {
+  const std::lock_guard lock(mutex_);
+  WriterStatus status = counted_;
+  status.waiting = static_cast<std::int64_t>(waiting_rows_);
+  if (!queue_.empty()) status.oldest_waiting = Steady::now() - queue_.front().queued;
+  return status;
 }
 
 }  // namespace espy::store

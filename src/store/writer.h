@@ -3,15 +3,19 @@
 // next.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
 
 #include "base/result.h"
+#include "store/chain.h"
+#include "store/erase.h"
 #include "store/sqlite.h"
 #include "store/store.h"
 
@@ -22,12 +26,16 @@ namespace espy::store {
 // not too seldom.
 inline constexpr int kCheckpointFrames = 4000;
 
+// How often is looked for something to remove.
+inline constexpr std::chrono::milliseconds kRetentionInterval{1000};
+
 class Writer {
  public:
   // Takes over a connection that is open for writing; its path is ":memory:" or the store's file.
-  static Result<std::unique_ptr<Writer>> start(std::shared_ptr<Connection> connection,
-                                               const StoreOptions& options,
-                                               int checkpoint_frames = kCheckpointFrames);
+  static Result<std::unique_ptr<Writer>> start(
+      std::shared_ptr<Connection> connection, const StoreOptions& options,
+      int checkpoint_frames = kCheckpointFrames,
+      std::chrono::milliseconds retention_interval = kRetentionInterval);
 
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -38,43 +46,85 @@ class Writer {
   // connection stays open.
   void finish();
 
-  // As Store::append. Threads: any.
+  // As in Store. Threads: any.
   void append(std::shared_ptr<const Entry> entry, Store::Completion done);
+  void correct(Correction correction, Store::Completion done);
+  Result<Erased> erase(const Choice& choice, const std::string& reason);
+  WriterStatus status();
 
  private:
+  using Steady = std::chrono::steady_clock;
+
   struct Pending {
     std::shared_ptr<const Entry> entry;
     Store::Completion done;
+    Steady::time_point queued{};
     bool keeps_upload = false;
-    std::int64_t checksum = 0;
+    Sha256 digest{};
     std::int64_t upload_checksum = 0;
     std::size_t bytes = 0;
   };
 
   struct Group;  // how many records of a batch one commit takes
 
-  Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames);
+  // Anything else that is to be done on the writer's thread, between two commits.
+  struct Task {
+    std::function<Result<void>()> work;
+    Store::Completion done;
+  };
+
+  Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames,
+         std::chrono::milliseconds retention_interval);
+
+  // Queues the task, or answers that the store is being closed. Threads: any.
+  void perform(Task task);
+  // As above, and waits. Not on the writer's thread.
+  Result<void> perform(std::function<Result<void>()> work);
 
   // Counts and queues the record, or returns why it is refused.
   Result<void> enqueue(Pending& pending);
 
   // The rest runs on the writer's thread (the first one, before there is one).
   Result<void> prepare_statements();
+  Result<void> begin_retention_time();
   void run();
-  bool wait_for_work(std::deque<Pending>& batch);
+  bool wait_for_work(std::deque<Pending>& batch, std::deque<Task>& tasks);
+  void do_task(Task& task);
   void write_group(std::deque<Pending>& batch);
   Result<void> commit(std::deque<Pending>& batch, Group& group);
+  // Commits what `steps` writes behind `head`, which they move on; they return SQLITE_OK or the failure.
+  Result<void> in_transaction(const std::function<int(ChainPoint& head)>& steps);
   void take_queued(std::deque<Pending>& batch);
-  int insert(const Pending& pending);
+  // Writes the record behind `head` and moves it on; an id that is there already changes nothing.
+  int insert(const Pending& pending, ChainPoint& head);
   Error abandon_commit(int status);
   void tell_operator(const Result<void>& outcome);
   Result<void> recover();
   void checkpoint_when_due();
   void checkpoint(int mode);
+  Result<void> append_correction(const Correction& correction);
+  // Erases up to kErasedAtOnce records and adds them to `erased`; fewer: there are no more.
+  Result<void> erase_some(const Choice& choice, const std::string& reason, Erased& erased);
+  bool empty_log();
+  bool retains() const { return options_.max_age || options_.max_bytes; }
+  void retain_when_due();
+  void retain();
+  Result<std::int64_t> remove_expired();
+  // The time for retention, see StoreOptions::retention_pace.
+  Timestamp retention_now();
+  Result<void> shrink();
+
+  struct Pages {
+    std::int64_t all;
+    std::int64_t free;
+    std::int64_t size;  // bytes of one
+  };
+  Result<Pages> count_pages();
 
   const StoreOptions options_;
   const std::string path_;
   const int checkpoint_frames_;
+  const std::chrono::milliseconds retention_interval_;
 
   std::mutex mutex_;  // guards the queue
   std::condition_variable wake_;
@@ -82,6 +132,8 @@ class Writer {
   std::size_t waiting_rows_ = 0;  // queued, or in the group that is being committed
   std::size_t waiting_bytes_ = 0;
   bool closing_ = false;
+  std::deque<Task> tasks_;
+  WriterStatus counted_;  // but for what is computed when it is asked for
 
   // The writer's thread's own.
   std::shared_ptr<Connection> connection_;  // outlives its statements
@@ -90,12 +142,26 @@ class Writer {
   Statement insert_;
   Statement commit_;
   Statement rollback_;
+  Statement find_correction_;
+  Statement insert_correction_;
+  Statement insert_erasure_;
+  Statement count_pages_;
+  std::optional<Remover> remover_;
   bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
   bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
-  Uuid greatest_id_;         // no record has a greater one
-  int log_frames_ = 0;       // in the write-ahead log
-  int checkpointed_at_ = 0;  // its frames when the last checkpoint was tried
+  Uuid greatest_id_;               // no record has a greater one
+  ChainPoint head_;                // of what is committed
+  int log_frames_ = 0;             // in the write-ahead log
+  int checkpointed_at_ = 0;        // its frames when the last checkpoint was tried
+  bool log_holds_erased_ = false;  // what was erased can still be read from the log
+  Steady::time_point checkpoint_tried_{};
+  Steady::time_point next_retention_{};
+  Timestamp retention_time_{};  // when it was last asked for, which was:
+  Steady::time_point retention_time_asked_{};
+  bool shrinking_ = false;       // there are free pages to give back
+  bool retention_lags_ = false;  // there is more to remove than the last step removed
+  int rows_at_once_ = 128;       // of a step of retention; as many as take about kRetentionStep
 
   std::thread thread_;
 };

@@ -8,8 +8,8 @@ import time
 import espy
 import pictures
 
-ROUNDS = 200 if espy.SLOW else 5
-CLIENTS = 8
+ROUNDS = 1000 if espy.SLOW else 50
+CLIENTS = 64
 SEED = 20240229
 
 
@@ -64,6 +64,8 @@ class KillTest(espy.TestCase):
             server = self.serve()
             recovery.append(time.monotonic() - started)
             answered += self.round(server)
+            if len(recovery) % 10 == 0:
+                self.run_espy("history", "verify", "--store", "sqlite:history.db")
         self.assertGreater(len(answered), ROUNDS, "the clients had no work to show")
 
         exported = self.run_espy("history", "export", "--store", "sqlite:history.db", "--format", "ndjson")

@@ -1,8 +1,8 @@
 """Model files are ONNX that others understand: the onnx checker accepts them, ONNX Runtime answers as espy does.
 
 Usage: onnx_runtime_test.py, with ESPY_BINARY naming the program; Python needs tests/requirements.txt.
-Compared are the probabilities that `espy predict --json` prints and the softmax of ONNX Runtime's logits, for
-pictures that already have the form of the network's input, so that nothing but the network is compared.
+Compared are the probabilities that `espy predict --json` prints and those of ONNX Runtime's logits, for pictures that
+already have the form of the network's input, so that nothing but the network and its calibration is compared.
 """
 
 import json
@@ -40,8 +40,11 @@ def metadata(model):
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def softmax(logits):
-    powers = numpy.exp(logits - logits.max(axis=1, keepdims=True))
+def probabilities(logits, calibration):
+    """softmax, or what a calibration makes of the logits' distances to the greatest (src/model/calibration.h)."""
+    fields = dict(line.split("=", 1) for line in calibration.splitlines())
+    distances = (logits.max(axis=1, keepdims=True) - logits) / float(fields.get("temperature", 1))
+    powers = numpy.exp(-(distances ** float(fields.get("exponent", 1))))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
@@ -80,7 +83,8 @@ class OnnxRuntimeTest(unittest.TestCase):
         labels = told["espy.labels"].split("\n")
         self.assertEqual(logits.shape, (len(pictures), len(labels)))
         ours = numpy.array([answer["probabilities"] for answer in answers])
-        difference = numpy.abs(softmax(logits.astype(numpy.float64)) - ours).max()
+        expected = probabilities(logits.astype(numpy.float64), told.get("espy.calibration", ""))
+        difference = numpy.abs(expected - ours).max()
         print(f"{pathlib.Path(path).name}: greatest difference of a probability {difference:.1e}")
         self.assertLess(difference, TOLERANCE)
         self.assertEqual([answer["class"] for answer in answers], [labels[k] for k in logits.argmax(axis=1)])

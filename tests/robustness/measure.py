@@ -1,4 +1,5 @@
-"""How often uploads of every kind are misread: MNIST-C, warps, pictures as people make them, other people's digits.
+"""How often uploads of every kind are misread, and how often what is read right is recognized: MNIST-C, warps, pictures
+as people make them, plainly drawn digits, other people's digits.
 
     ESPY_BINARY=build/release/src/cli/espy build/venv/bin/python tests/robustness/measure.py \
         --mnist FOLDER --fashion-mnist FOLDER [--others FOLDER] [--digits MODEL] [--garments MODEL] [--count 10000]
@@ -23,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 import corruptions
 import espy
 import paper
+import plain
 
 CLIENTS = 4
 SEED = 1
@@ -48,24 +50,39 @@ def png(pixels):
     return out.getvalue()
 
 
-def error_rate(server, files, labels, model):
-    """Uploads files, an iterable of bytes, and returns the share whose label is wrong."""
-    def misread(part):
+def answers(server, files, model):
+    """Uploads files, a sequence of bytes, and returns what the server says of each."""
+    def ask(part):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
-        wrong = 0
-        for file, label in part:
+        said = []
+        for file in part:
             connection.request("POST", f"/api/predict?model={model}", file, {"Content-Type": "image/png"})
             answer = connection.getresponse()
             body = answer.read()
             if answer.status != 200:
                 raise AssertionError(f"{answer.status}: {body[:300]!r}")
-            wrong += json.loads(body)["label"] != label
+            said.append(json.loads(body))
         connection.close()
-        return wrong
+        return said
 
-    pairs = list(zip(files, (int(label) for label in labels), strict=True))
+    files = list(files)
+    found = [None] * len(files)
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
-        return sum(clients.map(misread, (pairs[i::CLIENTS] for i in range(CLIENTS)))) / len(pairs)
+        for i, said in enumerate(clients.map(ask, (files[i::CLIENTS] for i in range(CLIENTS)))):
+            found[i::CLIENTS] = said
+    return found
+
+
+def rates(server, files, labels, model):
+    """Uploads files, an iterable of bytes, and returns the share whose label is wrong, and of the others the share that
+    is recognized."""
+    right = [answer["verdict"] == "recognized" for answer, label in
+             zip(answers(server, files, model), labels, strict=True) if answer["label"] == int(label)]
+    return 1 - len(right) / len(labels), sum(right) / max(len(right), 1)
+
+
+def error_rate(server, files, labels, model):
+    return rates(server, files, labels, model)[0]
 
 
 def corrupted(pictures, corruption):
@@ -122,14 +139,15 @@ def main():
         server = espy.Server(folder, "--max-kept-upload", "0", *models)
         try:
             def show(name, files, labels, model="digits"):
-                rate = error_rate(server, files, labels, model)
-                print(f"{name:16} {len(labels):6} pictures  error {100 * rate:6.2f} %", flush=True)
+                rate, recognized = rates(server, files, labels, model)
+                print(f"{name:16} {len(labels):6} pictures  error {100 * rate:6.2f} %  "
+                      f"of the right ones recognized {100 * recognized:6.2f} %", flush=True)
                 return rate
 
             pictures, labels = test_pictures(chosen.mnist, chosen.count)
             show("mnist", [png(p) for p in pictures], labels)
-            rates = [show(c.__name__, corrupted(pictures, c), labels) for c in corruptions.MNIST_C]
-            print(f"{'MNIST-C':16} {'mean':>15}  error {100 * sum(rates) / len(rates):6.2f} %")
+            errors = [show(c.__name__, corrupted(pictures, c), labels) for c in corruptions.MNIST_C]
+            print(f"{'MNIST-C':16} {'mean':>15}  error {100 * sum(errors) / len(errors):6.2f} %")
             show("random_affine", corrupted(pictures, corruptions.random_affine), labels)
             pictures, labels = test_pictures(chosen.mnist, chosen.large_count)
             show("written", handmade(pictures, paper.written), labels)
@@ -139,6 +157,9 @@ def main():
                 show(name, [png(p) for p in pictures], labels)
                 large = (255 - p.repeat(9, 0).repeat(9, 1) for p in pictures)
                 show(f"{name}, x9 dark", [png(p) for p in large], labels)
+            for kind in plain.KINDS:
+                files, labels = plain.pictures(kind, chosen.large_count, numpy.random.default_rng(SEED))
+                show(kind.__name__, files, labels)
             garments, labels = test_pictures(chosen.fashion_mnist, chosen.large_count)
             show("fashion-mnist", [png(p) for p in garments], labels, "garments")
             show("worn, light", worn(garments, "light"), labels, "garments")

@@ -8,7 +8,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 import espy
 import measure
 
-MOST_WRONG = 0.10  # what the shipped network stays below; the goal is 0.07
+MOST_WRONG = 0.08  # what the shipped network stays below; the goal is 0.07
 
 
 @unittest.skipUnless(os.environ.get("ESPY_TEST_DIGITS"), "no other digits are here: ESPY_TEST_DIGITS is not set")

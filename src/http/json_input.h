@@ -1,0 +1,28 @@
+// JSON that others write (RFC 8259).
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace espy::http {
+
+// The body of POST /api/history/{id}/correction.
+struct CorrectionInput {
+  int label = 0;
+  std::string author;  // at most 255 bytes
+  std::string note;    // at most 4,000 bytes
+};
+
+// Reads {"label": 3, "author": "...", "note": "..."}, at most 64 KiB; author and note may be left out,
+// nothing else may be there. Errors: invalid_input.
+Result<CorrectionInput> parse_correction(std::string_view json);
+
+// Reads an object whose members are texts with exactly these names, in any order; returns the texts in the
+// order of the names. Errors: invalid_input.
+Result<std::vector<std::string>> parse_texts(std::string_view json, std::span<const std::string_view> names);
+
+}  // namespace espy::http

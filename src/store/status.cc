@@ -1,0 +1,67 @@
+#include "store/status.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "store/row.h"
+#include "store/schema.h"
+
+namespace espy::store {
+
+Result<HistoryStatus> read_status(Connection& connection) {
+  HistoryStatus found;
+  // Places are numbered without a gap, so that what is no correction, erasure or removed one is a record. One
+  // statement, so that it is of one moment.
+  Result<Statement> counts = Statement::prepare(
+      connection,
+      "SELECT start_seq, start_link, expired_records, erased_records_in_all,"
+      " (SELECT count(*) FROM correction WHERE correction_seq > start_seq),"
+      " (SELECT count(*) FROM erasure WHERE erasure_seq > start_seq), (SELECT count(*) FROM erasure),"
+      " (SELECT count(*) FROM removed),"
+      " max(start_seq, ifnull((SELECT max(seq) FROM record), 0),"
+      "     ifnull((SELECT max(correction_seq) FROM correction), 0),"
+      "     ifnull((SELECT max(erasure_seq) FROM erasure), 0),"
+      "     ifnull((SELECT max(removed_seq) FROM removed), 0)),"
+      " (SELECT time FROM record INDEXED BY record_page ORDER BY id LIMIT 1),"
+      " (SELECT time FROM record INDEXED BY record_page ORDER BY id DESC LIMIT 1),"
+      " (SELECT page_count FROM pragma_page_count), (SELECT freelist_count FROM pragma_freelist_count),"
+      " (SELECT page_size FROM pragma_page_size) FROM chain_start");
+  if (!counts) return std::move(counts).error();
+  if (counts->step() != SQLITE_ROW) return connection.error("read");
+  found.start.seq = counts->integer(0);
+  const auto link = counts->blob(1);
+  std::copy_n(link.begin(), std::min(link.size(), found.start.link.size()), found.start.link.begin());
+  found.expired_records = counts->integer(2);
+  found.erased_records = counts->integer(3);
+  found.corrections = counts->integer(4);
+  found.erasures = counts->integer(6);
+  const std::int64_t last = counts->integer(8);
+  found.records = last - found.start.seq - found.corrections - counts->integer(5) - counts->integer(7);
+  const auto time = [&](int column) -> std::optional<Timestamp> {
+    if (counts->is_null(column)) return {};
+    return Timestamp(std::chrono::microseconds(counts->integer(column)));
+  };
+  found.oldest = time(9);
+  found.newest = time(10);
+  const auto page_size = static_cast<std::uint64_t>(counts->integer(13));
+  found.free_bytes = static_cast<std::uint64_t>(counts->integer(12)) * page_size;
+  found.bytes = static_cast<std::uint64_t>(counts->integer(11)) * page_size - found.free_bytes;
+  counts->reset();
+
+  Result<ChainPoint> head = read_head(connection);
+  if (!head) return std::move(head).error();
+  found.head = *head;
+
+  Result<Statement> erasures = Statement::prepare(
+      connection, format("SELECT {} FROM erasure ORDER BY erasure_seq DESC LIMIT 10", kErasureColumns));
+  if (!erasures) return std::move(erasures).error();
+  int status = erasures->step();
+  for (; status == SQLITE_ROW; status = erasures->step()) {
+    found.newest_erasures.push_back(read_erasure(*erasures, 0));
+  }
+  if (status != SQLITE_DONE) return connection.error("read");
+  return found;
+}
+
+}  // namespace espy::store

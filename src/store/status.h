@@ -1,0 +1,13 @@
+// Counts what a history holds, without reading it all.
+#pragma once
+
+#include "base/result.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+
+namespace espy::store {
+
+// As Store::status, but for the writer's own; the caller holds the connection's mutex.
+Result<HistoryStatus> read_status(Connection& connection);
+
+}  // namespace espy::store
