@@ -5,9 +5,12 @@
 #include <charconv>
 #include <deque>
 #include <future>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
+#include <tuple>
 #include <utility>
 
 #include "base/format.h"
@@ -100,6 +103,8 @@ Result<void> check(const ClusterOptions& options) {
   return {};
 }
 
+Error not_checked() { return {ErrorCode::unavailable, "cassandra's tables are not checked yet"}; }
+
 Receipt receipt_of(const Answer& answer) {
   if (answer.ok()) return {Delivery::confirmed, {}};
   return {answer.status == ESPY_CQL_REJECT ? Delivery::rejected : Delivery::retry, error_of(answer)};
@@ -110,7 +115,9 @@ bool matches(const store::Record& record, const store::Query& query) {
          (!query.label || record.label == *query.label) &&
          (!query.min_confidence || record.confidence >= *query.min_confidence) &&
          (!query.max_confidence || record.confidence <= *query.max_confidence) &&
-         (!query.file_name || record.file_name == *query.file_name);
+         (!query.file_name || record.file_name == *query.file_name) &&
+         (!query.subject || record.subject == *query.subject) &&
+         (!query.before || record.id < *query.before) && (!query.after || record.id > *query.after);
 }
 
 // The inserts of one record: answers once, when all are answered, with the worst.
@@ -176,8 +183,10 @@ struct Cluster::State {
   struct Layout {
     int buckets;
     std::string insert_record;
+    std::string insert_correction;
     std::string insert_day;
     std::string insert_plain;  // empty: there is no such table
+    std::string erase_plain;   // likewise
   };
 
   explicit State(ClusterOptions given) : options(std::move(given)) {}
@@ -190,6 +199,13 @@ struct Cluster::State {
   Request request(std::string statement, CellWriter values = {}) const {
     Request made{std::move(statement), std::move(values), options.request_limit};
     return made;
+  }
+
+  std::future<Answer> submit(const Request& request) {
+    auto promise = std::make_shared<std::promise<Answer>>();
+    std::future<Answer> answer = promise->get_future();
+    driver->submit(request, [promise](Answer came) { promise->set_value(std::move(came)); });
+    return answer;
   }
 
   // Changes the schema.
@@ -239,7 +255,17 @@ struct Cluster::State {
 
   Result<std::vector<Partition>> partitions(const Layout& of, Day first, Day last,
                                             const std::optional<std::string>& model);
-  Result<void> refill(std::vector<Stream>& streams, const Uuid& before, std::uint32_t page_size);
+  Result<void> refill(std::vector<Stream>& streams, const store::Query& query, std::uint32_t page_size);
+  Result<void> add_corrections(const Layout& of, std::span<store::Record> records);
+
+  // The seconds that a row of this time has left to live; nothing when it is too old to be kept, 0: for ever.
+  std::optional<std::chrono::seconds> time_to_live(Timestamp time) const {
+    if (options.retention.count() == 0) return std::chrono::seconds{0};
+    // A record that arrives late shall not stay longer than the others.
+    const auto left = std::chrono::floor<std::chrono::seconds>(time + options.retention - options.clock());
+    if (left.count() <= 0) return {};
+    return std::min(left, std::chrono::seconds{options.retention});
+  }
 
   const ClusterOptions options;
   std::mutex mutex;  // guards the two below
@@ -264,6 +290,9 @@ Result<void> Cluster::State::have_keyspace() {
     exists = true;
   });
   if (!done || exists) return done;
+  if (!options.create) {
+    return Error{ErrorCode::not_found, format("there is no keyspace {} in cassandra", options.keyspace)};
+  }
 
   std::int64_t nodes = 1;
   done =
@@ -279,6 +308,10 @@ Result<void> Cluster::State::have_keyspace() {
 Result<void> Cluster::State::have_table(const Table& table) {
   Result<std::vector<FoundColumn>> columns = columns_of(table);
   if (columns && columns->empty()) {
+    if (!options.create) {
+      return Error{ErrorCode::not_found,
+                   format("there is no table {}.{} in cassandra", options.keyspace, table.name)};
+    }
     if (Result<void> made = change(create_table(options.keyspace, table)); !made) return made;
     columns = columns_of(table);
   }
@@ -340,8 +373,11 @@ Result<std::vector<Partition>> Cluster::State::partitions(const Layout& of, Day 
 }
 
 // Gives records to each stream that has none and may have more.
-Result<void> Cluster::State::refill(std::vector<Stream>& streams, const Uuid& before,
+Result<void> Cluster::State::refill(std::vector<Stream>& streams, const store::Query& query,
                                     std::uint32_t page_size) {
+  const std::string statement =
+      query.oldest_first ? list_oldest(options.keyspace) : list_newest(options.keyspace);
+  const Uuid from = query.oldest_first ? query.after.value_or(Uuid{}) : query.before.value_or(kLastId);
   std::vector<Stream*> dry;
   for (Stream& stream : streams) {
     if (stream.records.empty() && stream.more) dry.push_back(&stream);
@@ -355,13 +391,11 @@ Result<void> Cluster::State::refill(std::vector<Stream>& streams, const Uuid& be
       values.text(partition.model)
           .date(partition.day)
           .integer(static_cast<std::int16_t>(partition.bucket))
-          .uuid(before);
-      Request request = this->request(list_records(options.keyspace), std::move(values));
+          .uuid(from);
+      Request request = this->request(statement, std::move(values));
       request.page_size = page_size;
       request.page = dry[i]->page;
-      auto promise = std::make_shared<std::promise<Answer>>();
-      answers.push_back(promise->get_future());
-      driver->submit(request, [promise](Answer answer) { promise->set_value(std::move(answer)); });
+      answers.push_back(submit(request));
     }
     for (std::size_t i = begin; i < end; ++i) {
       Answer answer = answers[i - begin].get();
@@ -375,6 +409,63 @@ Result<void> Cluster::State::refill(std::vector<Stream>& streams, const Uuid& be
       dry[i]->page = std::move(answer.next_page);
       dry[i]->more = !dry[i]->page.empty();
     }
+  }
+  return {};
+}
+
+// Gives each of the records, which are in order, its newest correction.
+Result<void> Cluster::State::add_corrections(const Layout& of, std::span<store::Record> records) {
+  struct Range {
+    Uuid first;
+    Uuid last;
+  };
+  std::map<std::tuple<std::string, Day, int>, Range> ranges;
+  std::map<Uuid, store::Record*> by_id;
+  for (store::Record& record : records) {
+    by_id[record.id] = &record;
+    const auto range =
+        ranges
+            .emplace(std::tuple(record.model, day_of(record.id), bucket_of(record.id, of.buckets)),
+                     Range{record.id, record.id})
+            .first;
+    range->second.first = std::min(range->second.first, record.id);
+    range->second.last = std::max(range->second.last, record.id);
+  }
+  std::vector<Request> requests;
+  for (const auto& [partition, range] : ranges) {
+    const auto& [model, day, bucket] = partition;
+    CellWriter values;
+    values.text(model)
+        .date(day)
+        .integer(static_cast<std::int16_t>(bucket))
+        .uuid(range.first)
+        .uuid(range.last);
+    requests.push_back(request(list_corrections(options.keyspace), std::move(values)));
+  }
+  while (!requests.empty()) {
+    std::vector<Request> more;
+    for (std::size_t begin = 0; begin < requests.size(); begin += kPartitionsAtOnce) {
+      const std::size_t end = std::min(requests.size(), begin + kPartitionsAtOnce);
+      std::vector<std::future<Answer>> answers;
+      for (std::size_t i = begin; i < end; ++i) answers.push_back(submit(requests[i]));
+      for (std::size_t i = begin; i < end; ++i) {
+        Answer answer = answers[i - begin].get();
+        if (!answer.ok()) return error_of(answer);
+        CellReader rows(answer.rows);
+        for (std::uint32_t row = 0; row < answer.row_count; ++row) {
+          Result<store::Correction> correction = read_correction(rows);
+          if (!correction) return std::move(correction).error();
+          const auto record = by_id.find(correction->record);
+          if (record == by_id.end()) continue;
+          std::optional<store::Correction>& newest = record->second->correction;
+          if (!newest || correction->id > newest->id) newest = *std::move(correction);
+        }
+        if (answer.next_page.empty()) continue;
+        more.push_back(requests[i]);
+        more.back().page = std::move(answer.next_page);
+      }
+    }
+    requests = std::move(more);
   }
   return {};
 }
@@ -404,8 +495,12 @@ Result<void> Cluster::prepare() {
   auto layout = std::make_shared<State::Layout>();
   layout->buckets = *buckets;
   layout->insert_record = insert_row(options.keyspace, predictions_table(options));
+  layout->insert_correction = insert_row(options.keyspace, corrections_table(options));
   layout->insert_day = insert_row(options.keyspace, days_table(options));
-  if (!options.plain_table.empty()) layout->insert_plain = insert_row(options.keyspace, plain_table(options));
+  if (!options.plain_table.empty()) {
+    layout->insert_plain = insert_row(options.keyspace, plain_table(options));
+    layout->erase_plain = erase_plain(options.keyspace, plain_table(options));
+  }
   const std::lock_guard lock(state.mutex);
   state.layout = std::move(layout);
   state.known_days.clear();  // whoever checks again may have lost them
@@ -416,19 +511,13 @@ void Cluster::insert(const store::Record& record, Completion done) {
   State& state = *state_;
   const std::shared_ptr<const State::Layout> layout = state.current();
   if (!layout) {
-    done({Delivery::retry, {ErrorCode::unavailable, "cassandra's tables are not checked yet"}});
+    done({Delivery::retry, not_checked()});
     return;
   }
-  std::chrono::seconds time_to_live{0};
-  if (state.options.retention.count() > 0) {
-    // A record that arrives late shall not stay longer than the others.
-    time_to_live = std::chrono::floor<std::chrono::seconds>(record.time + state.options.retention -
-                                                            state.options.clock());
-    if (time_to_live.count() <= 0) {
-      done({Delivery::confirmed, {}});
-      return;
-    }
-    time_to_live = std::min(time_to_live, std::chrono::seconds{state.options.retention});
+  const std::optional<std::chrono::seconds> time_to_live = state.time_to_live(record.time);
+  if (!time_to_live) {
+    done({Delivery::confirmed, {}});
+    return;
   }
   std::pair<std::string, Day> day{record.model, day_of(record.id)};
   bool day_known = false;
@@ -441,7 +530,7 @@ void Cluster::insert(const store::Record& record, Completion done) {
   const auto add = [together](Answer answer) { together->add(receipt_of(answer)); };
   if (!day_known) {
     // Readers find a day's records by this row, so it has to be there before any of them counts as confirmed.
-    state.driver->submit(state.request(layout->insert_day, day_values(record, time_to_live)),
+    state.driver->submit(state.request(layout->insert_day, day_values(record, *time_to_live)),
                          [together, &state, day = std::move(day)](Answer answer) {
                            if (answer.ok()) {
                              const std::lock_guard lock(state.mutex);
@@ -451,11 +540,49 @@ void Cluster::insert(const store::Record& record, Completion done) {
                          });
   }
   state.driver->submit(state.request(layout->insert_record, record_values(record, layout->buckets,
-                                                                          state.options.node, time_to_live)),
+                                                                          state.options.node, *time_to_live)),
                        add);
   if (plain)
-    state.driver->submit(state.request(layout->insert_plain, plain_values(record, time_to_live)), add);
+    state.driver->submit(state.request(layout->insert_plain, plain_values(record, *time_to_live)), add);
 }
+
+void Cluster::insert(const store::Correction& correction, const std::string& model, Completion done) {
+  State& state = *state_;
+  const std::shared_ptr<const State::Layout> layout = state.current();
+  if (!layout) {
+    done({Delivery::retry, not_checked()});
+    return;
+  }
+  // As long as its record.
+  const std::optional<std::chrono::seconds> time_to_live = state.time_to_live(time_of(correction.record));
+  if (!time_to_live) {
+    done({Delivery::confirmed, {}});
+    return;
+  }
+  state.driver->submit(
+      state.request(layout->insert_correction,
+                    correction_values(correction, model, layout->buckets, state.options.node, *time_to_live)),
+      [done = std::move(done)](Answer answer) { done(receipt_of(answer)); });
+}
+
+void Cluster::withdraw(const store::Withdrawal& withdrawal, Completion done) {
+  State& state = *state_;
+  const std::shared_ptr<const State::Layout> layout = state.current();
+  if (!layout) {
+    done({Delivery::retry, not_checked()});
+    return;
+  }
+  const bool plain = !layout->erase_plain.empty();
+  auto together = std::make_shared<Together>(2 + plain, std::move(done));
+  const auto add = [together](Answer answer) { together->add(receipt_of(answer)); };
+  const std::string& keyspace = state.options.keyspace;
+  const CellWriter key = record_key(withdrawal.id, withdrawal.model, layout->buckets);
+  state.driver->submit(state.request(erase_record(keyspace), key), add);
+  state.driver->submit(state.request(erase_corrections(keyspace), key), add);
+  if (plain) state.driver->submit(state.request(layout->erase_plain, plain_key(withdrawal)), add);
+}
+
+std::uint64_t Cluster::losses() const { return state_->driver->losses(); }
 
 Receipt Cluster::insert(const store::Record& record) {
   std::promise<Receipt> promise;
@@ -472,20 +599,23 @@ Partition Cluster::partition_of(const store::Record& record) const {
 Result<store::Record> Cluster::find(const Uuid& id) {
   State& state = *state_;
   const std::shared_ptr<const State::Layout> layout = state.current();
-  if (!layout) return Error{ErrorCode::unavailable, "cassandra's tables are not checked yet"};
+  if (!layout) return not_checked();
   const Day day = day_of(id);
   const int bucket = bucket_of(id, layout->buckets);
   Result<std::vector<Partition>> partitions = state.partitions(*layout, day, day, std::nullopt);
   if (!partitions) return std::move(partitions).error();
   for (const Partition& partition : *partitions) {
     if (partition.bucket != bucket) continue;
-    CellWriter values;
-    values.text(partition.model).date(day).integer(static_cast<std::int16_t>(bucket)).uuid(id);
-    const Answer answer =
-        state.driver->execute(state.request(find_record(state.options.keyspace), std::move(values)));
+    const Answer answer = state.driver->execute(
+        state.request(find_record(state.options.keyspace), record_key(id, partition.model, layout->buckets)));
     if (!answer.ok()) return error_of(answer);
+    if (answer.row_count == 0) continue;
     CellReader row(answer.rows);
-    if (answer.row_count > 0) return read_record(row);
+    Result<store::Record> record = read_record(row);
+    if (!record) return record;
+    if (Result<void> added = state.add_corrections(*layout, {&*record, 1}); !added)
+      return std::move(added).error();
+    return record;
   }
   return Error{ErrorCode::not_found, format("there is no record {} in cassandra", to_string(id))};
 }
@@ -493,7 +623,7 @@ Result<store::Record> Cluster::find(const Uuid& id) {
 Result<store::Page> Cluster::list(const store::Query& query) {
   State& state = *state_;
   const std::shared_ptr<const State::Layout> layout = state.current();
-  if (!layout) return Error{ErrorCode::unavailable, "cassandra's tables are not checked yet"};
+  if (!layout) return not_checked();
   if (query.limit < 1 || query.limit > 1000) {
     return invalid(format("limit is {}, limits are 1 and 1000", query.limit));
   }
@@ -502,13 +632,18 @@ Result<store::Page> Cluster::list(const store::Query& query) {
     return std::clamp(std::chrono::floor<std::chrono::days>(time), Day{kFirstDay + std::chrono::days{1}},
                       Day{kLastDay - std::chrono::days{1}});
   };
-  const Uuid before = query.before.value_or(kLastId);
-  const Day first = query.from ? day_at(*query.from) - std::chrono::days{1} : kFirstDay;
-  const Day last =
-      std::min(query.until ? day_at(*query.until) + std::chrono::days{1} : kLastDay, day_of(before));
+  const Day first = std::max(query.from ? day_at(*query.from) - std::chrono::days{1} : kFirstDay,
+                             query.after ? day_of(*query.after) : kFirstDay);
+  const Day last = std::min(query.until ? day_at(*query.until) + std::chrono::days{1} : kLastDay,
+                            query.before ? day_of(*query.before) : kLastDay);
   Result<std::vector<Partition>> partitions = state.partitions(*layout, first, last, query.model);
   if (!partitions) return std::move(partitions).error();
+  if (query.oldest_first) std::reverse(partitions->begin(), partitions->end());
 
+  const auto comes_before = [&](const store::Record& one, const store::Record& other) {
+    return query.oldest_first ? one.id < other.id : one.id > other.id;
+  };
+  const auto end = std::chrono::steady_clock::now() + state.options.list_limit;
   const std::size_t wanted =
       static_cast<std::size_t>(query.limit) + 1;  // one more tells whether there is a next page
   store::Page page;
@@ -519,27 +654,35 @@ Result<store::Page> Cluster::list(const store::Query& query) {
     // Twice a stream's fair share: most pages then need one round of requests.
     const auto page_size = static_cast<std::uint32_t>(8 + 2 * wanted / streams.size());
     while (page.records.size() < wanted) {
-      if (Result<void> done = state.refill(streams, before, page_size); !done) return std::move(done).error();
-      Stream* newest = nullptr;
+      if (std::chrono::steady_clock::now() > end) {
+        return Error{
+            ErrorCode::unavailable,
+            format("cassandra's history could not be searched within {} ms: ask for less, by time and model",
+                   state.options.list_limit.count())};
+      }
+      if (Result<void> done = state.refill(streams, query, page_size); !done) return std::move(done).error();
+      Stream* next = nullptr;
       for (Stream& stream : streams) {
         if (stream.records.empty()) continue;
-        if (newest == nullptr || stream.records.front().id > newest->records.front().id) newest = &stream;
+        if (next == nullptr || comes_before(stream.records.front(), next->records.front())) next = &stream;
       }
-      if (newest == nullptr) break;
-      if (matches(newest->records.front(), query)) page.records.push_back(std::move(newest->records.front()));
-      newest->records.pop_front();
+      if (next == nullptr) break;
+      if (matches(next->records.front(), query)) page.records.push_back(std::move(next->records.front()));
+      next->records.pop_front();
     }
   }
   if (page.records.size() == wanted) {
     page.records.pop_back();
     page.next = page.records.back().id;
   }
+  if (Result<void> added = state.add_corrections(*layout, page.records); !added)
+    return std::move(added).error();
   return page;
 }
 
 Result<Digest> Cluster::digest(const Partition& partition) {
   State& state = *state_;
-  if (!state.current()) return Error{ErrorCode::unavailable, "cassandra's tables are not checked yet"};
+  if (!state.current()) return not_checked();
   CellWriter values;
   values.text(partition.model).date(partition.day).integer(static_cast<std::int16_t>(partition.bucket));
   Digest digest;

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/uuid.h"
+#include "store/outbox.h"
 #include "store/record.h"
 #include "store/store.h"
 
@@ -49,7 +50,8 @@ struct ClusterOptions {
   Consistency consistency = Consistency::local_quorum;
   std::string node;  // who writes, for people who look into the table; empty: nobody says
 
-  // What a missing keyspace and missing tables are made with.
+  // Whether a missing keyspace and missing tables are made, and with what.
+  bool create = true;
   Placement placement = Placement::data_centre;
   int replication = 3;
   // Parts of a model's day; a keyspace keeps the number it was made with. Partitions work best below 100 MB,
@@ -66,6 +68,7 @@ struct ClusterOptions {
   std::chrono::milliseconds keepalive{2000};       // twice this without a sign of life ends a connection
   std::chrono::milliseconds request_limit{5000};   // of an insert or a page, all tries together
   std::chrono::milliseconds schema_limit{30'000};  // of a statement that changes the schema
+  std::chrono::milliseconds list_limit{5000};      // of list(), all its requests together
   // Requests in flight; an insert is one, two with a plain table. Cassandra takes heap/40 bytes from one
   // client, about 14,000 records with a heap of 512 MiB.
   std::size_t max_outstanding = 4096;
@@ -129,7 +132,8 @@ class Cluster {
   // succeeded once nothing else works. A second call checks again. Waits at most as long as the limits of its
   // statements together.
   // Errors: unavailable (no node can be reached, too few are alive), invalid_input (the login is refused; the
-  // user may not do this; a table is not ours, with what differs; fewer nodes than copies).
+  // user may not do this; a table is not ours, with what differs; fewer nodes than copies), not_found (a
+  // keyspace or table is missing, and `create` is not set).
   Result<void> prepare();
 
   // Queues the record and returns at once. Errors (by `done`): unavailable, invalid_input (with
@@ -140,6 +144,18 @@ class Cluster {
   // As above, and waits.
   Receipt insert(const store::Record& record);
 
+  // Likewise a correction of a record of `model`.
+  void insert(const store::Correction& correction, const std::string& model, Completion done);
+
+  // Queues the erasing of a record and its corrections, and returns at once. It beats every insert of them
+  // that this process sent before.
+  void withdraw(const store::Withdrawal& withdrawal, Completion done);
+
+  // Returns how often a node went away since open(), as far as its connections tell, within 0.1 s, or within
+  // twice `keepalive` when its machine lost power. A node that goes away again within a minute counts once,
+  // unless the cluster has fewer than three: what others confirmed beside it they have had time to sync.
+  std::uint64_t losses() const;
+
   // Returns the partition of a record. Only after prepare().
   Partition partition_of(const store::Record& record) const;
 
@@ -147,8 +163,8 @@ class Cluster {
   Result<store::Record> find(const Uuid& id);
 
   // As store::Store::list, over all processes that write to the keyspace. Conditions other than time, model
-  // and cursor are checked here, so a seldom match reads much.
-  // Errors: invalid_input (limit out of range), unavailable, corrupt.
+  // and cursors are checked here, so a seldom match reads much.
+  // Errors: invalid_input (limit out of range), unavailable (also: `list_limit` is over), corrupt.
   Result<store::Page> list(const store::Query& query);
 
   // Returns what the cluster has of a partition. Reads all its ids, 5,000 a request.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -87,7 +88,7 @@ TEST(ClusterTest, WhatIsMissingIsMadeOnceAndThenChecked) {
   asked.plain_table = "mytable";
   prepared(asked);
   EXPECT_TRUE(cassandra.keyspace_exists);
-  EXPECT_EQ(cassandra.tables.size(), 4u);
+  EXPECT_EQ(cassandra.tables.size(), 5u);
   EXPECT_EQ(cassandra.settings["buckets"], "16");
   EXPECT_EQ(cassandra.hosts, "cassandra-1:9042");
 
@@ -116,6 +117,18 @@ TEST(ClusterTest, MoreCopiesThanNodesAreRefused) {
   expect_error(cluster->prepare(), ErrorCode::invalid_input,
                "keyspace espy is to have 3 copies of each record, but the cluster has 1 node");
   EXPECT_FALSE(cassandra.keyspace_exists);
+}
+
+TEST(ClusterTest, WhoeverOnlyReadsMakesNothing) {
+  FakeCassandra cassandra;
+  ClusterOptions asked = options();
+  asked.create = false;
+  expect_error((*Cluster::open(asked))->prepare(), ErrorCode::not_found, "no keyspace espy in cassandra");
+  EXPECT_FALSE(cassandra.keyspace_exists);
+  prepared(options());
+  prepared(asked);
+  cassandra.tables.erase("days");
+  expect_error((*Cluster::open(asked))->prepare(), ErrorCode::not_found, "no table espy.days in cassandra");
 }
 
 TEST(ClusterTest, FailuresSayWhoHasToActOnThem) {
@@ -248,8 +261,75 @@ TEST(ClusterTest, PagesMergeAllPartitionsNewestFirst) {
   expect_same(by_time, [&](const store::Record& record) {
     return record.time >= all[150].time && record.time < all[20].time;
   });
+  store::Query oldest;
+  oldest.limit = 100;
+  oldest.oldest_first = true;
+  std::vector<store::Record> from_the_oldest;
+  do {
+    const Result<store::Page> page = cluster->list(oldest);
+    ASSERT_TRUE(page) << page.error().message;
+    from_the_oldest.insert(from_the_oldest.end(), page->records.begin(), page->records.end());
+    oldest.after = page->next;
+  } while (oldest.after);
+  EXPECT_EQ(from_the_oldest, std::vector<store::Record>(all.rbegin(), all.rend()));
   query.limit = 1001;
   expect_error(cluster->list(query), ErrorCode::invalid_input, "limit is 1001");
+}
+
+TEST(ClusterTest, EveryReadShowsTheNewestCorrection) {
+  FakeCassandra cassandra;
+  const auto cluster = prepared(options());
+  for (int number = 0; number < 50; ++number) (void)cluster->insert(make_record(number));
+  store::Correction newest;
+  for (const int label : {3, 8}) {
+    newest = {.id = make_record(100 + label).id,
+              .record = make_record(18).id,
+              .time = kStart + std::chrono::microseconds{label},
+              .label = label,
+              .class_name = "a class",
+              .author = "somebody",
+              .note = "why"};
+    std::optional<Receipt> receipt;
+    std::promise<void> told;
+    cluster->insert(newest, "digits", [&](Receipt came) {
+      receipt = std::move(came);
+      told.set_value();
+    });
+    told.get_future().wait();
+    EXPECT_EQ(receipt->delivery, Delivery::confirmed) << receipt->error.message;
+  }
+  EXPECT_EQ(cluster->find(make_record(18).id)->correction, newest);
+  EXPECT_EQ(cluster->find(make_record(16).id)->correction, std::nullopt);
+  const Result<store::Page> page = cluster->list({});
+  ASSERT_TRUE(page) << page.error().message;
+  int corrected = 0;
+  for (const store::Record& record : page->records) {
+    if (!record.correction) continue;
+    EXPECT_EQ(record.correction, newest);
+    ++corrected;
+  }
+  EXPECT_EQ(corrected, 1);
+}
+
+TEST(ClusterTest, AWithdrawnRecordIsGoneWithAllThatBelongsToIt) {
+  FakeCassandra cassandra;
+  ClusterOptions asked = options();
+  asked.plain_table = "mytable";
+  const auto cluster = prepared(asked);
+  const store::Record record = make_record(7);
+  (void)cluster->insert(record);
+  (void)cluster->insert(make_record(9));
+  store::Correction correction;
+  correction.id = make_record(8).id;
+  correction.record = record.id;
+  cluster->insert(correction, record.model, [](Receipt) {});
+  std::promise<Receipt> receipt;
+  cluster->withdraw({record.id, record.model, record.time, record.file_name},
+                    [&](Receipt came) { receipt.set_value(std::move(came)); });
+  EXPECT_EQ(receipt.get_future().get().delivery, Delivery::confirmed);
+  expect_error(cluster->find(record.id), ErrorCode::not_found, "no record");
+  EXPECT_EQ(cassandra.plain.size(), 1u);
+  EXPECT_TRUE(cassandra.corrections.empty());
 }
 
 TEST(ClusterTest, DigestsTellWhetherTwoPlacesHoldTheSame) {

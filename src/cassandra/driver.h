@@ -60,6 +60,9 @@ class Driver {
   // As above, and waits.
   Answer execute(const Request& request);
 
+  // As Cluster::losses.
+  std::uint64_t losses() const { return espy_cql_losses(cql_); }
+
  private:
   Driver(espy_cql* cql, std::size_t max_outstanding);
 

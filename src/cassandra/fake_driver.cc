@@ -123,6 +123,11 @@ int64_t espy_cql_wait(espy_cql* cql, espy_cql_completion* out, size_t max, uint3
 
 void espy_cql_release(espy_cql_completion* completion) { delete static_cast<Said*>(completion->owner); }
 
+uint64_t espy_cql_losses(const espy_cql* cql) {
+  const std::lock_guard lock(cql->cassandra.mutex);
+  return cql->cassandra.losses;
+}
+
 void espy_cql_close(espy_cql* cql, uint32_t) {
   const std::lock_guard lock(cql->mutex);
   for (auto& [tag, asked] : cql->waiting) {
@@ -161,7 +166,7 @@ std::string selected(const std::string& inserted) {
   std::string_view rest = inserted;
   std::string cells{raw_cells(rest, 1)};
   raw_cells(rest, 2);
-  cells += raw_cells(rest, 15);
+  cells += raw_cells(rest, 16);
   return cells;
 }
 
@@ -295,6 +300,32 @@ Said FakeCassandra::from_tables(const Asked& request) {
     ++inserts[id];
     return {};
   }
+  if (begins(statement, "INSERT INTO espy.corrections")) {
+    values.text();
+    values.date();
+    values.integer<std::int16_t>();
+    const Uuid record = values.uuid();
+    corrections[{record, values.uuid()}] = request.values;
+    return {};
+  }
+  if (begins(statement, "DELETE FROM espy.mytable")) {
+    values.timestamp();
+    values.text();
+    plain.erase(values.uuid());
+    return {};
+  }
+  if (begins(statement, "DELETE FROM espy.")) {
+    values.text();
+    values.date();
+    values.integer<std::int16_t>();
+    const Uuid id = values.uuid();
+    if (contains(statement, "espy.predictions")) {
+      predictions.erase(id);
+    } else {
+      std::erase_if(corrections, [&](const auto& one) { return one.first.first == id; });
+    }
+    return {};
+  }
   if (begins(statement, "INSERT INTO espy.mytable")) {
     values.timestamp();
     values.text();
@@ -312,6 +343,21 @@ Said FakeCassandra::from_tables(const Asked& request) {
     }
     return rows_of(rows, request);
   }
+  if (contains(statement, "FROM espy.corrections")) {
+    std::string_view rest = request.values;
+    const std::string partition{raw_cells(rest, 3)};
+    CellReader range(rest);
+    const Uuid first = range.uuid();
+    const Uuid last = range.uuid();
+    std::vector<std::string> rows;
+    for (auto row = corrections.rbegin(); row != corrections.rend(); ++row) {
+      if (!begins(row->second, partition) || row->first.first < first || row->first.first > last) continue;
+      std::string_view cells = row->second;
+      raw_cells(cells, 3);
+      rows.emplace_back(raw_cells(cells, 8));
+    }
+    return rows_of(rows, request);
+  }
   if (contains(statement, "FROM espy.predictions")) {
     std::string_view rest = request.values;
     const std::string partition{raw_cells(rest, 3)};
@@ -319,16 +365,18 @@ Said FakeCassandra::from_tables(const Asked& request) {
     const bool one = contains(statement, "id = ?");
     const Uuid id = rest.empty() ? Uuid{} : key.uuid();
     std::vector<std::string> rows;
+    const bool oldest_first = contains(statement, "ORDER BY id ASC");
     for (auto row = predictions.rbegin(); row != predictions.rend(); ++row) {
       if (!begins(row->second, partition)) continue;
       if (begins(statement, "SELECT id ")) {
         CellWriter cell;
         cell.uuid(row->first);
         rows.push_back(cell.bytes());
-      } else if (one ? row->first == id : row->first < id) {
+      } else if (one ? row->first == id : oldest_first ? row->first > id : row->first < id) {
         rows.push_back(selected(row->second));
       }
     }
+    if (oldest_first) std::reverse(rows.begin(), rows.end());
     return rows_of(rows, request);
   }
   return {ESPY_CQL_REJECT, ESPY_CQL_INVALID, "the fake does not know " + statement};

@@ -61,10 +61,12 @@ class FakeCassandra {
   std::map<Uuid, std::string> predictions;                          // id -> the inserted cells
   std::map<Uuid, int> inserts;                                      // how often
   std::map<Uuid, std::string> plain;
+  std::map<std::pair<Uuid, Uuid>, std::string> corrections;  // (record, its id) -> the inserted cells
   std::vector<Asked> asked;
   std::string hosts;  // of the last Cluster
   std::string user;
-  int refuse_open = 0;  // what espy_cql_open returns instead
+  std::uint64_t losses = 0;  // of nodes
+  int refuse_open = 0;       // what espy_cql_open returns instead
 
   Said answer(const Asked& asked);  // by the interference or the tables
   std::mutex mutex;                 // guards everything

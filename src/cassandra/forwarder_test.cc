@@ -9,6 +9,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "cassandra/driver/espy_cql.h"
 #include "cassandra/fake_driver.h"
@@ -54,11 +55,11 @@ TEST(ForwarderTest, EveryRecordArrivesAndTheCursorFollows) {
   Journal journal(1000);
   const auto cluster = *Cluster::open(cluster_options());
   Forwarder forwarder(journal, *cluster, quick());
-  wait_for([&] { return *journal.cursor() == 1000; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 1000; });
   EXPECT_EQ(rows(cassandra), 1000u);
   journal.add(10);
   forwarder.wake();
-  wait_for([&] { return *journal.cursor() == 1010; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 1010; });
   const ForwarderFigures figures = forwarder.figures();
   EXPECT_EQ(figures.confirmed, 1010u);
   EXPECT_EQ(figures.retries, 0u);
@@ -77,9 +78,9 @@ TEST(ForwarderTest, ItStartsWithoutTheClusterAndCatchesUp) {
   Forwarder forwarder(journal, *cluster, quick());
   wait_for([&] { return forwarder.figures().problem.find("nobody there") != std::string::npos; });
   EXPECT_FALSE(forwarder.figures().connected);
-  EXPECT_EQ(*journal.cursor(), 0);
+  EXPECT_EQ(forwarder.figures().confirmed_place, 0);
   down = false;
-  wait_for([&] { return *journal.cursor() == 100; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 100; });
   EXPECT_EQ(rows(cassandra), 100u);
 }
 
@@ -101,9 +102,9 @@ TEST(ForwarderTest, WhileTheClusterIsDownOneRecordIsTried) {
   std::this_thread::sleep_for(500ms);
   // The whole window once, then one a pause of at least 25 ms (and as many again for a slow machine's sake).
   EXPECT_LE(failures, 100 + 2 * 20);
-  EXPECT_EQ(*journal.cursor(), 0);
+  EXPECT_EQ(forwarder.figures().confirmed_place, 0);
   cassandra.interfere(nullptr);
-  wait_for([&] { return *journal.cursor() == 100; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 100; });
 }
 
 TEST(ForwarderTest, FailuresAtRandomLoseNothing) {
@@ -124,7 +125,7 @@ TEST(ForwarderTest, FailuresAtRandomLoseNothing) {
   ForwarderOptions options = quick();
   options.window = 16;
   Forwarder forwarder(journal, *cluster, options);
-  wait_for([&] { return *journal.cursor() == 300; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 300; });
   EXPECT_EQ(rows(cassandra), 300u);
   EXPECT_GT(forwarder.figures().retries, 0u);
   EXPECT_TRUE(journal.dead_letters().empty());
@@ -140,7 +141,7 @@ TEST(ForwarderTest, APoisonedRecordBecomesADeadLetterAndStopsNobody) {
   Journal journal(50);
   const auto cluster = *Cluster::open(cluster_options());
   Forwarder forwarder(journal, *cluster, quick());
-  wait_for([&] { return *journal.cursor() == 50; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 50; });
   ASSERT_EQ(journal.dead_letters().size(), 1u);
   EXPECT_EQ(journal.dead_letters()[0].first, 5);
   EXPECT_NE(journal.dead_letters()[0].second.find("does not fit"), std::string::npos);
@@ -172,23 +173,124 @@ TEST(ForwarderTest, ATableThatIsGoneMakesNoDeadLetters) {
   Forwarder forwarder(journal, *cluster, quick());
   wait_for([&] { return checked.load(); });
   gone = false;
-  wait_for([&] { return *journal.cursor() == 50; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 50; });
   EXPECT_TRUE(journal.dead_letters().empty());
   EXPECT_EQ(rows(cassandra), 50u);
 }
 
-TEST(ForwarderTest, WhatWasConfirmedCanBeSentAgain) {
+TEST(ForwarderTest, WhatIsNotSettledIsSentAgainAfterANodeWentAway) {
   FakeCassandra cassandra;
-  Journal journal(100);
+  Journal journal(60);
   const auto cluster = *Cluster::open(cluster_options());
-  Forwarder forwarder(journal, *cluster, quick());
-  wait_for([&] { return *journal.cursor() == 100; });
+  ForwarderOptions options = quick();
+  options.settle_after = 3s;
+  Forwarder forwarder(journal, *cluster, options);
+  wait_for([&] { return *journal.settled() == 60; });
+  journal.add(40);
+  forwarder.wake();
+  wait_for([&] { return forwarder.figures().confirmed_place == 100; });
   {
     const std::lock_guard lock(cassandra.mutex);
     cassandra.predictions.clear();  // all nodes died before they synced
+    ++cassandra.losses;
   }
-  forwarder.send_again_after(40);
-  wait_for([&] { return rows(cassandra) == 60 && *journal.cursor() == 100; });
+  forwarder.wake();
+  wait_for([&] { return rows(cassandra) == 40 && *journal.settled() == 100; });
+  EXPECT_EQ(forwarder.figures().losses, 1u);
+}
+
+TEST(ForwarderTest, NothingIsSettledBeforeItsTime) {
+  FakeCassandra cassandra;
+  Journal journal(10);
+  const auto cluster = *Cluster::open(cluster_options());
+  ForwarderOptions options = quick();
+  options.settle_after = 1s;
+  const auto start = std::chrono::steady_clock::now();
+  Forwarder forwarder(journal, *cluster, options);
+  wait_for([&] { return forwarder.figures().confirmed_place == 10; });
+  wait_for([&] { return *journal.settled() == 10; });
+  EXPECT_GE(std::chrono::steady_clock::now() - start, 1s);
+}
+
+TEST(ForwarderTest, CorrectionsFollowTheirRecords) {
+  FakeCassandra cassandra;
+  Journal journal(10);
+  const store::Record record = make_record(4);
+  const store::Correction correction{.id = make_record(90).id,
+                                     .record = record.id,
+                                     .time = store::kStart,
+                                     .label = 9,
+                                     .class_name = "9",
+                                     .author = "a person",
+                                     .note = "a tail"};
+  journal.add(correction, record.model);
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().confirmed_place == 11; });
+  const Result<store::Record> found = cluster->find(record.id);
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->correction, correction);
+}
+
+TEST(ForwarderTest, WhatWasErasedIsErasedThere) {
+  FakeCassandra cassandra;
+  Journal journal(10);
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().confirmed_place == 10; });
+  journal.erase(4);
+  wait_for([&] { return forwarder.figures().withdrawn == 1; });
+  EXPECT_EQ(rows(cassandra), 9u);
+  EXPECT_EQ(cassandra.predictions.count(make_record(4).id), 0u);
+  EXPECT_TRUE(journal.withdrawals(10)->empty());
+}
+
+TEST(ForwarderTest, WhatWasErasedBeforeItWasSentIsNotSent) {
+  FakeCassandra cassandra;
+  std::atomic<bool> down = true;
+  cassandra.interfere([&](const Asked& asked) -> std::optional<Said> {
+    if (!down || !asked.statement.starts_with("INSERT INTO espy.predictions")) return {};
+    return Said{ESPY_CQL_RETRY, ESPY_CQL_UNAVAILABLE, "no quorum"};
+  });
+  Journal journal(10);
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().retries >= 10; });  // all of them have been read
+  journal.erase(4);
+  down = false;
+  wait_for([&] { return forwarder.figures().withdrawn == 1 && forwarder.figures().confirmed_place == 10; });
+  EXPECT_EQ(cassandra.predictions.count(make_record(4).id), 0u);
+}
+
+TEST(ForwarderTest, AnEntryThatIsDamagedBecomesADeadLetter) {
+  FakeCassandra cassandra;
+  Journal journal(10);
+  journal.damage(3);
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().confirmed_place == 10; });
+  ASSERT_EQ(journal.dead_letters().size(), 1u);
+  EXPECT_EQ(journal.dead_letters()[0], (std::pair<std::int64_t, std::string>{3, "it is damaged"}));
+  EXPECT_EQ(rows(cassandra), 9u);
+}
+
+TEST(ForwarderTest, OneRecordThatDoesNotGetThroughHoldsUpNoOther) {
+  FakeCassandra cassandra;
+  const std::string stuck = record_values(make_record(1), 16, "", std::chrono::seconds{0}).bytes();
+  std::atomic<bool> away = true;  // the nodes that have its partition
+  cassandra.interfere([&](const Asked& asked) -> std::optional<Said> {
+    if (!away || asked.values != stuck) return {};
+    return Said{ESPY_CQL_RETRY, ESPY_CQL_UNAVAILABLE, "no quorum"};
+  });
+  Journal journal(100);
+  const auto cluster = *Cluster::open(cluster_options());
+  ForwarderOptions options = quick();
+  options.window = 8;
+  Forwarder forwarder(journal, *cluster, options);
+  wait_for([&] { return rows(cassandra) == 99; });
+  EXPECT_EQ(forwarder.figures().confirmed_place, 0);
+  away = false;
+  wait_for([&] { return forwarder.figures().confirmed_place == 100; });
 }
 
 TEST(ForwarderTest, TheRateIsBounded) {
@@ -199,7 +301,7 @@ TEST(ForwarderTest, TheRateIsBounded) {
   options.records_per_second = 1000;
   const auto start = std::chrono::steady_clock::now();
   Forwarder forwarder(journal, *cluster, options);
-  wait_for([&] { return *journal.cursor() == 400; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 400; });
   // A tenth of a second's records may go at once.
   EXPECT_GE(std::chrono::steady_clock::now() - start, 290ms);
 }
@@ -212,7 +314,7 @@ TEST(ForwarderTest, WhatIsInFlightAtTheEndIsSentAgainByTheNext) {
   std::thread later;
   {
     Forwarder forwarder(journal, *cluster, quick());
-    wait_for([&] { return *journal.cursor() == 20; });
+    wait_for([&] { return forwarder.figures().confirmed_place == 20; });
     cassandra.hold();
     journal.add(20);
     forwarder.wake();
@@ -226,10 +328,10 @@ TEST(ForwarderTest, WhatIsInFlightAtTheEndIsSentAgainByTheNext) {
     });
   }
   later.join();
-  EXPECT_EQ(*journal.cursor(), 20);
+  EXPECT_EQ(*journal.settled(), 0);
   cassandra.interfere(nullptr);
   Forwarder next(journal, *cluster, quick());
-  wait_for([&] { return *journal.cursor() == 40; });
+  wait_for([&] { return next.figures().confirmed_place == 40; });
   EXPECT_EQ(rows(cassandra), 40u);
 }
 
@@ -241,7 +343,7 @@ TEST(ForwarderTest, AJournalThatCannotBeReadIsTriedAgain) {
   Forwarder forwarder(journal, *cluster, quick());
   wait_for([&] { return forwarder.figures().problem == "the disk is gone"; });
   journal.set_broken(false);
-  wait_for([&] { return *journal.cursor() == 10; });
+  wait_for([&] { return forwarder.figures().confirmed_place == 10; });
 }
 
 }  // namespace

@@ -15,7 +15,13 @@ using std::chrono::milliseconds;
 // What reading a record returns, in this order.
 constexpr std::string_view kRecordColumns =
     "model, id, time, microsecond, model_version, file_name, label, class_name, confidence, verdict, reason, "
-    "alternative, input, upload_digest, upload_bytes, latency_us";
+    "alternative, input, upload_digest, upload_bytes, latency_us, subject";
+
+// What reading a correction returns, in this order.
+constexpr std::string_view kCorrectionColumns =
+    "id, correction_id, time, microsecond, label, class_name, author, note";
+
+constexpr std::string_view kInPartition = "model = ? AND day = ? AND bucket = ?";
 
 // days_table() has one partition.
 constexpr std::string_view kAllDays = "all";
@@ -66,6 +72,16 @@ std::chrono::sys_time<milliseconds> whole_milliseconds(Timestamp time) {
   return std::chrono::floor<milliseconds>(time);
 }
 
+// The last two values of a row: who wrote it, and how long it lives.
+void add_writer(CellWriter& values, std::string_view node, std::chrono::seconds time_to_live) {
+  if (node.empty()) {
+    values.unset();
+  } else {
+    values.text(node);
+  }
+  values.integer(static_cast<std::int32_t>(time_to_live.count()));
+}
+
 }  // namespace
 
 Table predictions_table(const ClusterOptions& options) {
@@ -88,8 +104,26 @@ Table predictions_table(const ClusterOptions& options) {
            {"upload_digest", "blob"},
            {"upload_bytes", "bigint"},
            {"latency_us", "bigint"},
+           {"subject", "text"},
            {"node", "text"}},
           time_series_options(options, "id DESC")};
+}
+
+Table corrections_table(const ClusterOptions& options) {
+  return {"corrections",
+          {{"model", "text", Kind::partition_key},
+           {"day", "date", Kind::partition_key},
+           {"bucket", "smallint", Kind::partition_key},
+           {"id", "uuid", Kind::clustering},
+           {"correction_id", "uuid", Kind::clustering},
+           {"time", "timestamp"},
+           {"microsecond", "smallint"},
+           {"label", "smallint"},
+           {"class_name", "text"},
+           {"author", "text"},
+           {"note", "text"},
+           {"node", "text"}},
+          time_series_options(options, "id DESC, correction_id DESC")};
 }
 
 Table days_table(const ClusterOptions& options) {
@@ -115,7 +149,8 @@ Table plain_table(const ClusterOptions& options) {
 }
 
 std::vector<Table> tables_of(const ClusterOptions& options) {
-  std::vector<Table> tables = {settings_table(), predictions_table(options), days_table(options)};
+  std::vector<Table> tables = {settings_table(), predictions_table(options), corrections_table(options),
+                               days_table(options)};
   if (!options.plain_table.empty()) tables.push_back(plain_table(options));
   return tables;
 }
@@ -161,17 +196,37 @@ std::string find_days(std::string_view keyspace) {
 }
 
 std::string find_record(std::string_view keyspace) {
-  return format("SELECT {} FROM {}.predictions WHERE model = ? AND day = ? AND bucket = ? AND id = ?",
-                kRecordColumns, keyspace);
-}
-
-std::string list_records(std::string_view keyspace) {
-  return format("SELECT {} FROM {}.predictions WHERE model = ? AND day = ? AND bucket = ? AND id < ?",
-                kRecordColumns, keyspace);
+  return format("SELECT {} FROM {}.predictions WHERE {} AND id = ?", kRecordColumns, keyspace, kInPartition);
 }
 
 std::string list_ids(std::string_view keyspace) {
-  return format("SELECT id FROM {}.predictions WHERE model = ? AND day = ? AND bucket = ?", keyspace);
+  return format("SELECT id FROM {}.predictions WHERE {}", keyspace, kInPartition);
+}
+
+std::string list_newest(std::string_view keyspace) {
+  return format("SELECT {} FROM {}.predictions WHERE {} AND id < ?", kRecordColumns, keyspace, kInPartition);
+}
+
+std::string list_oldest(std::string_view keyspace) {
+  return format("SELECT {} FROM {}.predictions WHERE {} AND id > ? ORDER BY id ASC", kRecordColumns, keyspace,
+                kInPartition);
+}
+
+std::string list_corrections(std::string_view keyspace) {
+  return format("SELECT {} FROM {}.corrections WHERE {} AND id >= ? AND id <= ?", kCorrectionColumns,
+                keyspace, kInPartition);
+}
+
+std::string erase_record(std::string_view keyspace) {
+  return format("DELETE FROM {}.predictions WHERE {} AND id = ?", keyspace, kInPartition);
+}
+
+std::string erase_corrections(std::string_view keyspace) {
+  return format("DELETE FROM {}.corrections WHERE {} AND id = ?", keyspace, kInPartition);
+}
+
+std::string erase_plain(std::string_view keyspace, const Table& table) {
+  return format("DELETE FROM {}.{} WHERE time = ? AND file_name = ? AND id = ?", keyspace, table.name);
 }
 
 Result<void> check_table(std::string_view keyspace, const Table& table, std::span<const FoundColumn> found) {
@@ -203,11 +258,13 @@ Result<void> check_table(std::string_view keyspace, const Table& table, std::spa
   return {};
 }
 
-Day day_of(const Uuid& id) {
+Timestamp time_of(const Uuid& id) {
   std::int64_t time = 0;
   for (std::size_t i = 0; i < 6; ++i) time = time << 8 | id.bytes[i];
-  return std::chrono::floor<std::chrono::days>(std::chrono::sys_time<milliseconds>{milliseconds{time}});
+  return Timestamp{milliseconds{time}};
 }
+
+Day day_of(const Uuid& id) { return std::chrono::floor<std::chrono::days>(time_of(id)); }
 
 int bucket_of(const Uuid& id, int buckets) { return (id.bytes[14] << 8 | id.bytes[15]) % buckets; }
 
@@ -232,13 +289,28 @@ CellWriter record_values(const store::Record& record, int buckets, std::string_v
       .text(as_text(record.input))
       .text(as_text(record.upload_digest))
       .integer(static_cast<std::int64_t>(record.upload_bytes))
-      .integer(std::int64_t{record.latency.count()});
-  if (node.empty()) {
-    values.unset();
-  } else {
-    values.text(node);
-  }
-  values.integer(static_cast<std::int32_t>(time_to_live.count()));
+      .integer(std::int64_t{record.latency.count()})
+      .text(record.subject);
+  add_writer(values, node, time_to_live);
+  return values;
+}
+
+CellWriter correction_values(const store::Correction& correction, std::string_view model, int buckets,
+                             std::string_view node, std::chrono::seconds time_to_live) {
+  const auto time = whole_milliseconds(correction.time);
+  CellWriter values;
+  values.text(model)
+      .date(day_of(correction.record))
+      .integer(static_cast<std::int16_t>(bucket_of(correction.record, buckets)))
+      .uuid(correction.record)
+      .uuid(correction.id)
+      .timestamp(time)
+      .integer(static_cast<std::int16_t>((correction.time - time).count()))
+      .integer(static_cast<std::int16_t>(correction.label))
+      .text(correction.class_name)
+      .text(correction.author)
+      .text(correction.note);
+  add_writer(values, node, time_to_live);
   return values;
 }
 
@@ -248,6 +320,18 @@ CellWriter day_values(const store::Record& record, std::chrono::seconds time_to_
       .date(day_of(record.id))
       .text(record.model)
       .integer(static_cast<std::int32_t>(time_to_live.count()));
+  return values;
+}
+
+CellWriter record_key(const Uuid& id, std::string_view model, int buckets) {
+  CellWriter values;
+  values.text(model).date(day_of(id)).integer(static_cast<std::int16_t>(bucket_of(id, buckets))).uuid(id);
+  return values;
+}
+
+CellWriter plain_key(const store::Withdrawal& withdrawal) {
+  CellWriter values;
+  values.timestamp(whole_milliseconds(withdrawal.time)).text(withdrawal.file_name).uuid(withdrawal.id);
   return values;
 }
 
@@ -279,6 +363,7 @@ Result<store::Record> read_record(CellReader& row) {
   const std::string_view digest = row.text();
   record.upload_bytes = static_cast<std::uint64_t>(row.integer<std::int64_t>());
   record.latency = std::chrono::microseconds{row.integer<std::int64_t>()};
+  record.subject = row.text();
   const auto corrupt = [&](std::string_view what) {
     return Error{ErrorCode::corrupt, format("record {} in cassandra: {}", to_string(record.id), what)};
   };
@@ -301,6 +386,24 @@ Result<store::Record> read_record(CellReader& row) {
   record.verdict = static_cast<Verdict>(verdict);
   record.reason = static_cast<Reason>(reason);
   return record;
+}
+
+Result<store::Correction> read_correction(CellReader& row) {
+  store::Correction correction;
+  correction.record = row.uuid();
+  correction.id = row.uuid();
+  correction.time = row.timestamp();
+  correction.time += std::chrono::microseconds{row.integer<std::int16_t>()};
+  correction.label = row.integer<std::int16_t>();
+  correction.class_name = row.text();
+  correction.author = row.text();
+  correction.note = row.text();
+  if (row.broken()) {
+    return Error{ErrorCode::corrupt,
+                 format("a correction of record {} in cassandra: a column has the wrong size",
+                        to_string(correction.record))};
+  }
+  return correction;
 }
 
 }  // namespace espy::cassandra

@@ -7,80 +7,31 @@ import datetime
 import json
 import os
 import pathlib
-import random
-import shutil
-import socket
 import subprocess
-import tempfile
 import unittest
 
+from nodes import TOOL, Nodes, require_cassandra
+
 CONTRACT = os.environ["ESPY_CONTRACT"]
-TOOL = pathlib.Path(__file__).with_name("cassandra-cluster")
-
-
-def free_ports(count):
-    """Returns `count` consecutive ports that nobody listens on."""
-    while True:
-        first = random.randrange(20000, 30000)
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as listener:
-                    listener.bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-
-
-class Nodes:
-    """A cluster of its own on the loopback, in a folder that goes with it."""
-
-    def __init__(self, **settings):
-        self.folder = tempfile.mkdtemp(prefix="espy-cassandra-")
-        network = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
-        self.environment = os.environ | {
-            "CASSANDRA_RUN": self.folder,
-            "CASSANDRA_IP": network,
-            "CASSANDRA_JMX_PORT": str(free_ports(3)),
-            "CASSANDRA_WAIT": "600",
-        } | settings
-        self.first = f"{network}.1"
-
-    def run(self, *arguments):
-        """Runs the tool; returns what it said on failure, else nothing."""
-        # Its nodes must not hold a pipe of ours open, so it talks into a file.
-        with tempfile.TemporaryFile("w+") as talk:
-            status = subprocess.run([TOOL, *arguments], env=self.environment, stdout=talk, stderr=talk).returncode
-            talk.seek(0)
-            return talk.read() if status else ""
-
-    def wipe(self):
-        self.run("wipe")
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def setUpModule():
     if not CONTRACT:
         raise unittest.SkipTest("this build has no Cassandra driver (ESPY_CASSANDRA)")
-    said = subprocess.run([TOOL, "install"], capture_output=True, text=True)
-    if said.returncode:
-        raise unittest.SkipTest("there is no Cassandra: " + " ".join(said.stderr.split()[-40:]))
+    require_cassandra()
 
 
 class ContractTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         from cassandra.auth import PlainTextAuthProvider
-        from cassandra.cluster import Cluster
 
         cls.nodes = Nodes(CASSANDRA_AUTH="password")
         cls.addClassCleanup(cls.nodes.wipe)
         said = cls.nodes.run("start", "1")
         if said:
             raise AssertionError(f"Cassandra does not start: {said}")
-        login = PlainTextAuthProvider("cassandra", "cassandra")
-        cls.cluster = Cluster([cls.nodes.first], auth_provider=login, protocol_version=5)
-        cls.session = cls.cluster.connect()
-        cls.session.default_timeout = 60
+        cls.cluster, cls.session = cls.nodes.session(PlainTextAuthProvider("cassandra", "cassandra"))
         cls.addClassCleanup(cls.cluster.shutdown)
 
     def test_the_contract_holds_and_another_driver_counts_the_same(self):

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_char, c_void};
 use std::future::Future;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use scylla::errors::{
     MetadataError, NewSessionError, PrepareError, RequestAttemptError,
 };
 use scylla::policies::load_balancing::DefaultPolicy;
+use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
@@ -108,6 +109,12 @@ const PANICKED: i32 = -5;
 const END_OF_THREADS: Duration = Duration::from_secs(1);
 /// Name resolution is the only thing that blocks, and there are few names.
 const BLOCKING_THREADS: usize = 4;
+/// How often the nodes' connections are looked at. A node takes longer than that to start.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// A node of a cluster of `ENOUGH_NODES` that goes away again within this time is not counted again: it would have
+/// everything sent again without end, although what was confirmed at a quorum is safe with the others by then.
+const FLAPPING: Duration = Duration::from_secs(60);
+const ENOUGH_NODES: usize = 3;
 
 struct Settings {
     hosts: Vec<String>,
@@ -169,6 +176,7 @@ struct Shared {
     arrived: Condvar,
     in_flight: AtomicUsize,   // submitted, completion not yet queued
     outstanding: AtomicUsize, // submitted, completion not yet fetched
+    losses: AtomicU64, // of nodes
     closing: AtomicBool,
     closed: AtomicBool,
 }
@@ -351,6 +359,8 @@ async fn connect(settings: &Settings) -> Result<Ready, NewSessionError> {
         .keepalive_timeout(settings.keepalive)
         .tcp_nodelay(true)
         .fetch_full_schema_metadata(false)
+        // What is sent later wins, whichever node's clock it meets.
+        .timestamp_generator(Arc::new(MonotonicTimestampGenerator::new()))
         .default_execution_profile_handle(profile.into_handle());
     if let Some((user, password)) = &settings.login {
         builder = builder.user(user, password);
@@ -362,13 +372,41 @@ async fn connect(settings: &Settings) -> Result<Ready, NewSessionError> {
     Ok(Ready { session, prepared: Mutex::default() })
 }
 
+#[derive(Default)]
+struct Seen {
+    connected: bool,
+    lost: Option<Instant>,
+}
+
+async fn count_losses(shared: Arc<Shared>, ready: Arc<Ready>) {
+    let mut seen = HashMap::<_, Seen>::new();
+    while !shared.closing.load(Acquire) {
+        let state = ready.session.get_cluster_state();
+        let nodes = state.get_nodes_info();
+        for node in nodes {
+            let connected = node.is_connected();
+            let before = seen.entry(node.host_id).or_default();
+            if before.connected && !connected {
+                let flaps = before.lost.is_some_and(|lost| lost.elapsed() < FLAPPING);
+                if !flaps || nodes.len() < ENOUGH_NODES {
+                    shared.losses.fetch_add(1, AcqRel);
+                }
+                before.lost = Some(Instant::now());
+            }
+            before.connected = connected;
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+}
+
 async fn keep_connecting(shared: Arc<Shared>) {
     let mut wait = Duration::from_millis(100);
     while !shared.closing.load(Acquire) {
         match connect(&shared.settings).await {
             Ok(ready) => {
-                shared.connection.send_replace(Connection::Ready(Arc::new(ready)));
-                return;
+                let ready = Arc::new(ready);
+                shared.connection.send_replace(Connection::Ready(ready.clone()));
+                return count_losses(shared, ready).await;
             }
             Err(error) => {
                 shared.connection.send_replace(Connection::Failed(of_new_session(&error)));
@@ -507,6 +545,7 @@ fn open(settings: Settings, io_threads: usize, max_outstanding: usize) -> Result
         arrived: Condvar::new(),
         in_flight: AtomicUsize::new(0),
         outstanding: AtomicUsize::new(0),
+        losses: AtomicU64::new(0),
         closing: AtomicBool::new(false),
         closed: AtomicBool::new(false),
     });
@@ -675,6 +714,11 @@ pub unsafe extern "C" fn espy_cql_release(completion: *mut CCompletion) {
         drop(Box::from_raw((*completion).owner.cast::<Finished>()));
         (*completion).owner = std::ptr::null_mut();
     })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn espy_cql_losses(driver: *const Driver) -> u64 {
+    guard(0, || unsafe { &*driver }.shared.losses.load(Acquire))
 }
 
 #[no_mangle]
