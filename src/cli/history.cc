@@ -20,7 +20,9 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "cassandra/merged_history.h"
 #include "cli/archive.h"
+#include "cli/cassandra_flags.h"
 #include "cli/commands.h"
 #include "cli/csv.h"
 #include "cli/output.h"
@@ -93,18 +95,61 @@ Result<std::vector<std::string>> to_json(store::Store& store, std::span<const st
   return texts;
 }
 
+// A history that is only read: a store alone, or with all that share a keyspace.
+class OpenedHistory {
+ public:
+  // With a cluster the store may be missing: then the cluster's is all there is.
+  static Result<OpenedHistory> open(const std::string& url, const CassandraFlags& flags) {
+    Result<std::optional<cassandra::ClusterOptions>> named = to_cluster(flags);
+    if (!named) return std::move(named).error();
+    OpenedHistory history;
+    Result<std::unique_ptr<store::Store>> own = open_store(url);
+    if (!own && *named && own.error().code == ErrorCode::not_found)
+      own = store::Store::open("sqlite::memory:");
+    if (!own) return std::move(own).error();
+    history.own_ = *std::move(own);
+    if (!*named) return history;
+    (*named)->create = false;
+    Result<std::unique_ptr<cassandra::Cluster>> cluster = cassandra::Cluster::open(**named);
+    if (!cluster) return std::move(cluster).error();
+    if (Result<void> ready = (*cluster)->prepare(); !ready) return std::move(ready).error();
+    history.cluster_ = *std::move(cluster);
+    history.merged_ = std::make_unique<cassandra::MergedHistory>(*history.own_, *history.cluster_, nullptr);
+    return history;
+  }
+
+  store::Store& own() { return *own_; }
+
+  Result<store::Page> list(const store::Query& query) {
+    if (!merged_) return own_->list(query);
+    Result<store::Listing> listing = merged_->list(query);
+    if (!listing) return std::move(listing).error();
+    // Whoever names a cluster wants all of it.
+    if (!listing->missing.empty()) return Error{ErrorCode::unavailable, listing->missing};
+    return std::move(listing->page);
+  }
+
+  Result<store::Record> find(const Uuid& id) { return merged_ ? merged_->find(id) : own_->find(id); }
+
+ private:
+  std::unique_ptr<store::Store> own_;
+  std::unique_ptr<cassandra::Cluster> cluster_;
+  std::unique_ptr<cassandra::MergedHistory> merged_;
+};
+
 struct ListSettings {
   Filters filters;
+  CassandraFlags cassandra;
   bool json = false;
 };
 
 ExitStatus list(const ListSettings& settings) {
-  const auto store = open_store(settings.filters.store);
-  if (!store) return fail(store.error());
-  const auto page = (*store)->list(settings.filters.query);
+  auto history = OpenedHistory::open(settings.filters.store, settings.cassandra);
+  if (!history) return fail(history.error());
+  const auto page = history->list(settings.filters.query);
   if (!page) return fail(page.error());
   if (settings.json) {
-    const auto texts = to_json(**store, page->records);
+    const auto texts = to_json(history->own(), page->records);
     if (!texts) return fail(texts.error());
     const std::string next = page->next ? format("\"{}\"", to_string(*page->next)) : "null";
     print(format("{{\"records\":[{}],\"next\":{}}}\n", join(*texts, ","), next));
@@ -168,18 +213,19 @@ struct ShowSettings {
   std::string store = "sqlite:espy.db";
   std::string id;
   std::string upload;
+  CassandraFlags cassandra;
   bool json = false;
 };
 
 ExitStatus show(const ShowSettings& settings) {
   const std::optional<Uuid> id = parse_uuid(settings.id);
   if (!id) return fail({ErrorCode::invalid_input, format("{} is not an id", settings.id)});
-  const auto store = open_store(settings.store);
-  if (!store) return fail(store.error());
-  const auto record = (*store)->find(*id);
+  auto history = OpenedHistory::open(settings.store, settings.cassandra);
+  if (!history) return fail(history.error());
+  const auto record = history->find(*id);
   if (!record) return fail(record.error());
   if (settings.json) {
-    const auto texts = to_json(**store, {&*record, 1});
+    const auto texts = to_json(history->own(), {&*record, 1});
     if (!texts) return fail(texts.error());
     print(texts->front() + "\n");
   } else {
@@ -187,7 +233,7 @@ ExitStatus show(const ShowSettings& settings) {
   }
   if (settings.upload.empty()) return ExitStatus::done;
 
-  const auto upload = (*store)->find_upload(*id);
+  const auto upload = history->own().find_upload(*id);
   if (!upload) return fail(upload.error());
   if (auto written = write_file(settings.upload, as_bytes(upload->bytes)); !written) {
     return fail(written.error());
@@ -609,6 +655,9 @@ ExitStatus erase(const EraseSettings& settings) {
   const auto erased = (*store)->erase(settings.choice, settings.reason.value_or(""));
   if (!erased) return fail(erased.error());
   say(format("erased {} records and {} corrections", erased->records, erased->corrections));
+  if (erased->withdrawals > 0) {
+    say(format("{} are to be erased from Cassandra, by the server when it runs next", erased->withdrawals));
+  }
   if (!erased->log_is_empty) {
     say("a reader holds the write-ahead log, in which they can still lie until it is done");
   }
@@ -665,6 +714,22 @@ std::string status_json(const store::HistoryStatus& status) {
         .field("reason", erasure.reason)
         .end_object();
   }
+  json.end_array().key("destinations").begin_array();
+  for (const store::DestinationStatus& destination : status.destinations) {
+    json.begin_object()
+        .field("name", destination.name)
+        .field("settled", destination.settled)
+        .field("unsettled", destination.pending.entries)
+        .field("dead_letters", destination.dead_letters)
+        .field("withdrawals", destination.withdrawals);
+    json.key("oldest_unsettled");
+    if (destination.pending.oldest) {
+      json.value(to_string(*destination.pending.oldest));
+    } else {
+      json.null();
+    }
+    json.end_object();
+  }
   json.end_array().end_object();
   return std::move(json).text();
 }
@@ -697,6 +762,14 @@ ExitStatus show_status(const StatusSettings& settings) {
                    printable(erasure.chosen_by), erasure.records, erasure.corrections,
                    erasure.reason.empty() ? "" : format(" ({})", printable(erasure.reason)));
   }
+  for (const store::DestinationStatus& destination : status->destinations) {
+    text += format("{}: {} entries not settled{}, {} dead letters, {} records to erase\n",
+                   printable(destination.name), count(destination.pending.entries),
+                   destination.pending.oldest
+                       ? format(" (the oldest of {})", to_seconds(*destination.pending.oldest))
+                       : "",
+                   count(destination.dead_letters), count(destination.withdrawals));
+  }
   print(text);
   return ExitStatus::done;
 }
@@ -710,6 +783,7 @@ Action declare_history_list(Flags& flags) {
                     "only records older than the one with this id");
   flags.number<int>("--limit", "N", settings->filters.query.limit, {1, kLongestPage},
                     "at most so many records");
+  declare_cassandra(flags, settings->cassandra);
   flags.toggle("--json", settings->json, "print one JSON object, in the API's shape");
   return [settings] { return list(*settings); };
 }
@@ -719,6 +793,7 @@ Action declare_history_show(Flags& flags) {
   flags.argument("ID", settings->id, "the record's id, as `espy history list` shows it");
   declare_store(flags, settings->store);
   flags.text("--upload", "FILE", settings->upload, "write the kept picture to this file");
+  declare_cassandra(flags, settings->cassandra);
   flags.toggle("--json", settings->json, "print one JSON object, in the API's shape");
   return [settings] { return show(*settings); };
 }
