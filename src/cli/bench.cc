@@ -350,8 +350,7 @@ Action declare_bench_store(Flags& flags) {
   flags.number<std::int64_t>("--records", "N", settings->records, {0, 1'000'000'000},
                              "imports, upkeep and pages are measured on so many, 1.5 KB each; 0: none are");
   flags.toggle("--json", settings->json, "print one JSON object");
-  return [settings] {
-    return bench_store(settings->folder, settings->records, settings->json); };
+  return [settings] { return bench_store(settings->folder, settings->records, settings->json); };
 }
 
 }  // namespace espy::cli

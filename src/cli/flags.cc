@@ -13,7 +13,16 @@ namespace espy::cli {
 namespace {
 
 // What several commands mean alike has one variable for all of them.
-constexpr std::array<std::string_view, 3> kSharedFlags = {"--json", "--store", "--threads"};
+constexpr std::array<std::string_view, 10> kSharedFlags = {"--json",
+                                                           "--store",
+                                                           "--threads",
+                                                           "--cassandra",
+                                                           "--cassandra-user",
+                                                           "--cassandra-password",
+                                                           "--cassandra-tls",
+                                                           "--cassandra-ca",
+                                                           "--cassandra-datacenter",
+                                                           "--cassandra-consistency"};
 
 struct ByteUnit {
   std::string_view name;

@@ -52,6 +52,9 @@ ExitStatus erase(const EraseSettings& settings) {
   const auto erased = (*store)->erase(settings.choice, settings.reason.value_or(""));
   if (!erased) return fail(erased.error());
   say(format("erased {} records and {} corrections", erased->records, erased->corrections));
+  if (erased->withdrawals > 0) {
+    say(format("{} are to be erased from Cassandra, by the server when it runs next", erased->withdrawals));
+  }
   if (!erased->log_is_empty) {
     say("a reader holds the write-ahead log, in which they can still lie until it is done");
   }
@@ -70,9 +73,8 @@ Action declare_history_correct(Flags& flags) {
   flags.optional_text("--author", "NAME", settings->author, "who says so");
   flags.optional_text("--note", "TEXT", settings->note, "what there is to say about it");
   flags.note(
-      "The record itself stays as it is; every read shows its newest correction. Beside a running server, "
-      "this\n"
-      "user's or with root's rights, the server does it; over the network there is\n"
+      "The record itself stays as it is; every read shows its newest correction. Beside a running\n"
+      "server, this user's or with root's rights, the server does it; over the network there is\n"
       "POST /api/history/ID/correction.");
   return [settings] { return correct(*settings); };
 }

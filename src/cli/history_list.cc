@@ -9,6 +9,8 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "cassandra/merged_history.h"
+#include "cli/cassandra_flags.h"
 #include "cli/commands.h"
 #include "cli/history.h"
 #include "cli/output.h"
@@ -30,18 +32,61 @@ std::string record_table(const std::vector<store::Record>& records) {
   return table.text();
 }
 
+// A history that is only read: a store alone, or with all that share a keyspace.
+class OpenedHistory {
+ public:
+  // With a cluster the store may be missing: then the cluster's is all there is.
+  static Result<OpenedHistory> open(const std::string& url, const CassandraFlags& flags) {
+    Result<std::optional<cassandra::ClusterOptions>> named = to_cluster(flags);
+    if (!named) return std::move(named).error();
+    OpenedHistory history;
+    Result<std::unique_ptr<store::Store>> own = open_history(url);
+    if (!own && *named && own.error().code == ErrorCode::not_found)
+      own = store::Store::open("sqlite::memory:");
+    if (!own) return std::move(own).error();
+    history.own_ = *std::move(own);
+    if (!*named) return history;
+    (*named)->create = false;
+    Result<std::unique_ptr<cassandra::Cluster>> cluster = cassandra::Cluster::open(**named);
+    if (!cluster) return std::move(cluster).error();
+    if (Result<void> ready = (*cluster)->prepare(); !ready) return std::move(ready).error();
+    history.cluster_ = *std::move(cluster);
+    history.merged_ = std::make_unique<cassandra::MergedHistory>(*history.own_, *history.cluster_, nullptr);
+    return history;
+  }
+
+  store::Store& own() { return *own_; }
+
+  Result<store::Page> list(const store::Query& query) {
+    if (!merged_) return own_->list(query);
+    Result<store::Listing> listing = merged_->list(query);
+    if (!listing) return std::move(listing).error();
+    // Whoever names a cluster wants all of it.
+    if (!listing->missing.empty()) return Error{ErrorCode::unavailable, listing->missing};
+    return std::move(listing->page);
+  }
+
+  Result<store::Record> find(const Uuid& id) { return merged_ ? merged_->find(id) : own_->find(id); }
+
+ private:
+  std::unique_ptr<store::Store> own_;
+  std::unique_ptr<cassandra::Cluster> cluster_;
+  std::unique_ptr<cassandra::MergedHistory> merged_;
+};
+
 struct ListSettings {
   Filters filters;
+  CassandraFlags cassandra;
   bool json = false;
 };
 
 ExitStatus list(const ListSettings& settings) {
-  const auto store = open_history(settings.filters.store);
-  if (!store) return fail(store.error());
-  const auto page = (*store)->list(settings.filters.query);
+  auto history = OpenedHistory::open(settings.filters.store, settings.cassandra);
+  if (!history) return fail(history.error());
+  const auto page = history->list(settings.filters.query);
   if (!page) return fail(page.error());
   if (settings.json) {
-    const auto texts = to_json(**store, page->records);
+    const auto texts = to_json(history->own(), page->records);
     if (!texts) return fail(texts.error());
     const std::string next = page->next ? format("\"{}\"", to_string(*page->next)) : "null";
     print(format("{{\"records\":[{}],\"next\":{}}}\n", join(*texts, ","), next));
@@ -105,18 +150,19 @@ struct ShowSettings {
   std::string store = kDefaultStore;
   std::string id;
   std::string upload;
+  CassandraFlags cassandra;
   bool json = false;
 };
 
 ExitStatus show(const ShowSettings& settings) {
   const std::optional<Uuid> id = parse_uuid(settings.id);
   if (!id) return fail({ErrorCode::invalid_input, format("{} is not an id", settings.id)});
-  const auto store = open_history(settings.store);
-  if (!store) return fail(store.error());
-  const auto record = (*store)->find(*id);
+  auto history = OpenedHistory::open(settings.store, settings.cassandra);
+  if (!history) return fail(history.error());
+  const auto record = history->find(*id);
   if (!record) return fail(record.error());
   if (settings.json) {
-    const auto texts = to_json(**store, {&*record, 1});
+    const auto texts = to_json(history->own(), {&*record, 1});
     if (!texts) return fail(texts.error());
     print(texts->front() + "\n");
   } else {
@@ -124,7 +170,7 @@ ExitStatus show(const ShowSettings& settings) {
   }
   if (settings.upload.empty()) return ExitStatus::done;
 
-  const auto upload = (*store)->find_upload(*id);
+  const auto upload = history->own().find_upload(*id);
   if (!upload) return fail(upload.error());
   if (auto written = write_file(settings.upload, as_bytes(upload->bytes)); !written) {
     return fail(written.error());
@@ -142,6 +188,7 @@ Action declare_history_list(Flags& flags) {
                     "only records older than the one with this id");
   flags.number<int>("--limit", "N", settings->filters.query.limit, {1, kLongestPage},
                     "at most so many records");
+  declare_cassandra(flags, settings->cassandra);
   flags.toggle("--json", settings->json, "print one JSON object, in the API's shape");
   return [settings] { return list(*settings); };
 }
@@ -151,6 +198,7 @@ Action declare_history_show(Flags& flags) {
   flags.argument("ID", settings->id, "the record's id, as `espy history list` shows it");
   declare_store(flags, settings->store);
   flags.text("--upload", "FILE", settings->upload, "write the kept picture to this file");
+  declare_cassandra(flags, settings->cassandra);
   flags.toggle("--json", settings->json, "print one JSON object, in the API's shape");
   return [settings] { return show(*settings); };
 }

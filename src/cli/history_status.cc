@@ -45,6 +45,18 @@ std::string status_json(const store::HistoryStatus& status) {
         .field("reason", erasure.reason)
         .end_object();
   }
+  json.end_array().key("destinations").begin_array();
+  for (const store::DestinationStatus& destination : status.destinations) {
+    json.begin_object()
+        .field("name", destination.name)
+        .field("settled", destination.settled)
+        .field("unsettled", destination.pending.entries)
+        .field("dead_letters", destination.dead_letters)
+        .field("withdrawals", destination.withdrawals)
+        .field_or_null("oldest_unsettled",
+                       destination.pending.oldest ? to_string(*destination.pending.oldest) : "")
+        .end_object();
+  }
   json.end_array().end_object();
   return std::move(json).text();
 }
@@ -76,6 +88,14 @@ ExitStatus show_status(const StatusSettings& settings) {
     text += format("erasure of {} by {}: {} records, {} corrections{}\n", to_seconds(erasure.time),
                    printable(erasure.chosen_by), erasure.records, erasure.corrections,
                    erasure.reason.empty() ? "" : format(" ({})", printable(erasure.reason)));
+  }
+  for (const store::DestinationStatus& destination : status->destinations) {
+    text += format("{}: {} entries not settled{}, {} dead letters, {} records to erase\n",
+                   printable(destination.name), count(destination.pending.entries),
+                   destination.pending.oldest
+                       ? format(" (the oldest of {})", to_seconds(*destination.pending.oldest))
+                       : "",
+                   count(destination.dead_letters), count(destination.withdrawals));
   }
   print(text);
   return ExitStatus::done;

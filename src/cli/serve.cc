@@ -16,6 +16,8 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "base/time_slice.h"
+#include "cassandra/shared_store.h"
+#include "cli/cassandra_flags.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
 #include "cli/help.h"
@@ -45,6 +47,10 @@ struct Settings {
   std::string precision = "f32";
   store::StoreOptions store_options;
   std::optional<int> keep_days;
+  CassandraFlags cassandra;
+  CassandraWriterFlags cassandra_writer;
+  cassandra::SharedStoreOptions shared;
+  std::string acknowledge = "disk";
   image::DecodeLimits limits;
   http::ServerOptions server;
   double request_timeout = Seconds(http::ServerOptions{}.request_timeout).count();
@@ -131,6 +137,35 @@ std::string ready_line(const service::Registry& registry, const std::string& hos
                 is_ipv6 ? format("[{}]", host) : host, port);
 }
 
+struct OpenHistory {
+  std::unique_ptr<store::Store> store;
+  store::History* everywhere;  // of all that share a keyspace; nullptr: there is no cluster
+};
+
+// Opens the history, and the way to the cluster when one is named.
+Result<OpenHistory> open_history(Settings& settings) {
+  if (settings.keep_days) settings.store_options.max_age = std::chrono::days(*settings.keep_days);
+  Result<std::optional<cassandra::ClusterOptions>> cluster = to_cluster(settings.cassandra);
+  if (!cluster) return std::move(cluster).error();
+  const bool quorum = settings.acknowledge == "quorum";
+  if (!*cluster && quorum) {
+    return Error{ErrorCode::invalid_input, "--ack quorum needs a cluster: --cassandra HOSTS/KEYSPACE"};
+  }
+  Result<std::unique_ptr<store::Store>> store = store::Store::open(settings.store, settings.store_options);
+  if (!store) return std::move(store).error();
+  if (!*cluster) return OpenHistory{*std::move(store), nullptr};
+  if (Result<void> added = add_writer(settings.cassandra_writer, **cluster); !added) {
+    return std::move(added).error();
+  }
+  settings.shared.cluster = **std::move(cluster);
+  if (quorum) settings.shared.acknowledge = cassandra::Acknowledge::quorum;
+  Result<std::unique_ptr<cassandra::SharedStore>> shared =
+      cassandra::share(*std::move(store), settings.shared);
+  if (!shared) return std::move(shared).error();
+  store::History& everywhere = (*shared)->everywhere();
+  return OpenHistory{*std::move(shared), &everywhere};
+}
+
 ExitStatus serve(Settings settings) {
   const StopSignals signals;
   prefer_short_time_slices();
@@ -139,13 +174,13 @@ ExitStatus serve(Settings settings) {
 
   const auto registry = load_models(settings.models);
   if (!registry) return fail(registry.error());
-  if (settings.keep_days) settings.store_options.max_age = std::chrono::days(*settings.keep_days);
-  const auto store = store::Store::open(settings.store, settings.store_options);
-  if (!store) return fail(store.error());
+  const auto history = open_history(settings);
+  if (!history) return fail(history.error());
   const auto precision = usable_precision(settings.precision);
   if (!precision) return fail(precision.error());
   const auto classifier = service::Classifier::create(
-      *registry, **store, {.decode_limits = settings.limits, .precision = *precision});
+      *registry, *history->store,
+      {.decode_limits = settings.limits, .precision = *precision, .history = history->everywhere});
   if (!classifier) return fail(classifier.error());
   settings.server.max_body_bytes = settings.limits.max_bytes + kMultipartFrameBytes;
   settings.server.request_timeout = to_milliseconds(settings.request_timeout);
@@ -192,6 +227,14 @@ Action declare_serve(Flags& flags) {
                              "records older than this are removed, little by little; without: none");
   flags.optional_bytes("--keep-bytes", settings->store_options.max_bytes,
                        "the oldest records are removed while the history is larger; without: none");
+  declare_cassandra(flags, settings->cassandra);
+  declare_cassandra_writer(flags, settings->cassandra_writer);
+  flags.number<double>("--cassandra-rate", "N", settings->shared.forwarder.records_per_second, {0, 1e9},
+                       "records a second at most on their way to Cassandra; 0: no limit");
+  flags.number<std::int64_t>("--max-pending", "N", settings->shared.max_pending, {.least = 1},
+                             "with more records that wait for Cassandra, requests are refused");
+  flags.choice("--ack", {"disk", "quorum"}, settings->acknowledge,
+               "when a request is answered: its record is on disk, or Cassandra has confirmed it as well");
   flags.bytes("--max-upload", settings->limits.max_bytes, "larger uploads are refused");
   flags.number<std::uint64_t>("--max-pixels", "N", settings->limits.max_pixels, {.least = 1},
                               "pictures with more pixels are refused");

@@ -1,5 +1,8 @@
 #include "http/metrics.h"
 
+#include <chrono>
+#include <utility>
+
 #include "base/format.h"
 
 namespace espy::http {
@@ -24,6 +27,17 @@ class Text {
     text_ += format("{0}_bucket{{le=\"+Inf\"}} {1}\n{0}_sum {2}\n{0}_count {1}\n", name, histogram.count,
                     histogram.sum);
   }
+  // A value for each destination.
+  void destinations(std::string_view name, std::string_view type, std::string_view help,
+                    const store::HistoryStatus& status, auto value_of) {
+    bool headed = false;
+    for (const store::DestinationStatus& destination : status.destinations) {
+      if (!destination.forwarding) continue;
+      if (!std::exchange(headed, true)) head(name, type, help);
+      text_ += format("{}{{destination=\"{}\"}} {}\n", name, destination.name,
+                      value_of(destination, *destination.forwarding));
+    }
+  }
   std::string take() && { return std::move(text_); }
 
  private:
@@ -32,7 +46,7 @@ class Text {
 
 }  // namespace
 
-std::string metrics_text(const store::HistoryStatus& status) {
+std::string metrics_text(const store::HistoryStatus& status, Timestamp now) {
   Text text;
   if (status.writer) {
     const store::WriterStatus& writer = *status.writer;
@@ -60,6 +74,48 @@ std::string metrics_text(const store::HistoryStatus& status) {
   text.single("espy_history_bytes", "gauge", "Bytes of the history in use.", status.bytes);
   text.single("espy_history_free_bytes", "gauge", "Bytes of the history's file that are free.",
               status.free_bytes);
+
+  using Destination = store::DestinationStatus;
+  using Forwarding = store::ForwardingStatus;
+  // Every entry has a place, and every erasure: what is neither pending nor refused is there.
+  const std::int64_t entries = status.head.seq - status.erasures;
+  text.destinations("espy_forward_confirmed", "gauge",
+                    "Records and corrections that the destination has confirmed; with pending and dead "
+                    "letters all that were ever appended.",
+                    status, [&](const Destination& destination, const Forwarding& forwarding) {
+                      return entries - forwarding.pending.entries - destination.dead_letters;
+                    });
+  text.destinations(
+      "espy_forward_pending", "gauge", "Those that it has not confirmed yet.", status,
+      [](const Destination&, const Forwarding& forwarding) { return forwarding.pending.entries; });
+  text.destinations("espy_forward_oldest_pending_seconds", "gauge", "The age of the oldest record of these.",
+                    status, [&](const Destination&, const Forwarding& forwarding) {
+                      if (!forwarding.pending.oldest) return 0.0;
+                      return std::chrono::duration<double>(now - *forwarding.pending.oldest).count();
+                    });
+  text.destinations(
+      "espy_forward_unsettled", "gauge",
+      "Those that are not settled, so that they would be sent again after a restart.", status,
+      [](const Destination& destination, const Forwarding&) { return destination.pending.entries; });
+  text.destinations(
+      "espy_forward_dead_letters", "gauge", "Those that it will never take.", status,
+      [](const Destination& destination, const Forwarding&) { return destination.dead_letters; });
+  text.destinations(
+      "espy_forward_withdrawals", "gauge", "Records that are erased here and not there yet.", status,
+      [](const Destination& destination, const Forwarding&) { return destination.withdrawals; });
+  text.destinations("espy_forward_in_flight", "gauge", "Entries that are being sent.", status,
+                    [](const Destination&, const Forwarding& forwarding) { return forwarding.in_flight; });
+  text.destinations("espy_forward_confirmations_total", "counter",
+                    "Confirmations since the start; of an entry that was sent again one more.", status,
+                    [](const Destination&, const Forwarding& forwarding) { return forwarding.confirmed; });
+  text.destinations("espy_forward_retries_total", "counter", "Sendings that had to be repeated.", status,
+                    [](const Destination&, const Forwarding& forwarding) { return forwarding.retries; });
+  text.destinations("espy_forward_losses_total", "counter",
+                    "Times that entries were sent again because a node had gone away.", status,
+                    [](const Destination&, const Forwarding& forwarding) { return forwarding.losses; });
+  text.destinations(
+      "espy_forward_connected", "gauge", "1 while the destination takes entries.", status,
+      [](const Destination&, const Forwarding& forwarding) { return forwarding.connected ? 1 : 0; });
   return std::move(text).take();
 }
 

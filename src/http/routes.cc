@@ -127,19 +127,11 @@ Result<store::Query> parse_filters(const Query& parameters, EmptyFilter empty) {
   return query;
 }
 
-struct Listing {
-  store::Page page;
-  std::vector<std::string> upload_media_types;
-};
-
-Result<Listing> list(store::Store& store, const store::Query& query) {
-  Result<store::Page> page = store.list(query);
-  if (!page) return std::move(page).error();
+Result<std::vector<std::string>> upload_media_types(store::Store& store,
+                                                    std::span<const store::Record> records) {
   std::vector<Uuid> ids;
-  for (const store::Record& record : page->records) ids.push_back(record.id);
-  Result<std::vector<std::string>> media_types = store.upload_media_types(ids);
-  if (!media_types) return std::move(media_types).error();
-  return Listing{*std::move(page), *std::move(media_types)};
+  for (const store::Record& record : records) ids.push_back(record.id);
+  return store.upload_media_types(ids);
 }
 
 // The parts of a form that a classification needs.
@@ -405,31 +397,38 @@ void Routes::predict(Call& call) const {
 void Routes::list_records(Call& call) const {
   const Result<store::Query> query = parse_filters(call.query, EmptyFilter::refused);
   if (!query) return respond_error(call, query.error());
-  const Result<Listing> listing = list(classifier_.store(), *query);
-  if (!listing) return respond_error(call, listing.error());
+  call.lane.list(*query, [this, respond = std::move(call.respond)](Result<store::Listing> listing) {
+    if (!listing) return respond(json_error(status_of(listing.error().code), told(listing.error())));
+    const auto media_types = upload_media_types(classifier_.store(), listing->page.records);
+    if (!media_types)
+      return respond(json_error(status_of(media_types.error().code), told(media_types.error())));
 
-  JsonWriter json;
-  json.begin_object().key("records").begin_array();
-  for (std::size_t i = 0; i < listing->page.records.size(); ++i) {
-    const store::Record& record = listing->page.records[i];
-    append_record(json, record, upload_url(record.id, listing->upload_media_types[i]), Shown::as_history);
-  }
-  const std::optional<Uuid>& next = listing->page.next;
-  json.end_array().field_or_null("next", next ? to_string(*next) : "").end_object();
-  call.respond(json_response(std::move(json)));
+    JsonWriter json;
+    json.begin_object().key("records").begin_array();
+    for (std::size_t i = 0; i < listing->page.records.size(); ++i) {
+      const store::Record& record = listing->page.records[i];
+      append_record(json, record, upload_url(record.id, (*media_types)[i]), Shown::as_history);
+    }
+    const std::optional<Uuid>& next = listing->page.next;
+    json.end_array().field_or_null("next", next ? to_string(*next) : "");
+    if (!listing->missing.empty()) json.field("missing", listing->missing);
+    json.end_object();
+    respond(json_response(std::move(json)));
+  });
 }
 
 void Routes::find_record(Call& call) const {
   const std::optional<Uuid> id = parse_uuid(call.segment);
   if (!id) return respond_error(call, 404, "there is no such record: its id is not a UUID");
-  const Result<store::Record> record = classifier_.store().find(*id);
-  if (!record) return respond_error(call, record.error());
-  const Result<std::vector<std::string>> media_types =
-      classifier_.store().upload_media_types(std::array{*id});
-  if (!media_types) return respond_error(call, media_types.error());
-  JsonWriter json;
-  append_record(json, *record, upload_url(*id, media_types->front()), Shown::as_history);
-  call.respond(json_response(std::move(json)));
+  call.lane.find(*id, [this, respond = std::move(call.respond)](Result<store::Record> record) {
+    if (!record) return respond(json_error(status_of(record.error().code), told(record.error())));
+    const auto media_types = upload_media_types(classifier_.store(), {&*record, 1});
+    if (!media_types)
+      return respond(json_error(status_of(media_types.error().code), told(media_types.error())));
+    JsonWriter json;
+    append_record(json, *record, upload_url(record->id, media_types->front()), Shown::as_history);
+    respond(json_response(std::move(json)));
+  });
 }
 
 // A form on a foreign page cannot come here: a browser sends no JSON to another site without asking it first.
@@ -464,22 +463,36 @@ void Routes::show_metrics(Call& call) const {
   if (!status) return respond_error(call, status.error());
   call.respond({.status = 200,
                 .content_type = kMetricsType,
-                .body = metrics_text(*status),
+                .body = metrics_text(*status, classifier_.now()),
                 .fields = std::string(kNoStore)});
 }
 
 void Routes::show_history(Call& call) const {
   const Result<store::Query> query = parse_filters(call.query, EmptyFilter::absent);
-  HistoryContent content{.query = call.query, .notice = {}, .page = {}, .upload_media_types = {}};
   if (!query) {
-    content.notice = query.error().message;
+    const HistoryContent content{
+        .query = call.query, .notice = query.error().message, .page = {}, .upload_media_types = {}};
     return call.respond(page_response(400, history_page(classifier_.registry(), content)));
   }
-  Result<Listing> listing = list(classifier_.store(), *query);
-  if (!listing) return respond_error(call, listing.error());
-  content.page = std::move(listing->page);
-  content.upload_media_types = std::move(listing->upload_media_types);
-  call.respond(page_response(200, history_page(classifier_.registry(), content)));
+  call.lane.list(*query, [this, asked = std::move(call.query), as_page = wants_page(call.request),
+                          respond = std::move(call.respond)](Result<store::Listing> listing) {
+    const auto fail = [&](const Error& error) {
+      const int status = status_of(error.code);
+      if (!as_page) return respond(json_error(status, told(error)));
+      respond(page_response(
+          status, index_page(classifier_.registry(), {.model = {}, .notice = told(error), .answer = {}})));
+    };
+    if (!listing) return fail(listing.error());
+    auto media_types = upload_media_types(classifier_.store(), listing->page.records);
+    if (!media_types) return fail(media_types.error());
+    const std::string notice =
+        listing->missing.empty() ? "" : format("This is not all of the history: {}", listing->missing);
+    const HistoryContent content{.query = asked,
+                                 .notice = notice,
+                                 .page = std::move(listing->page),
+                                 .upload_media_types = *std::move(media_types)};
+    respond(page_response(200, history_page(classifier_.registry(), content)));
+  });
 }
 
 void Routes::show_upload(Call& call) const {

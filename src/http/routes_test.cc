@@ -8,6 +8,8 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <thread>
+#include <utility>
 
 #include "base/format.h"
 #include "http/page.h"
@@ -35,6 +37,9 @@ std::string field_part(std::string_view name, std::string_view content) {
 
 class RoutesTest : public ::testing::Test {
  protected:
+  explicit RoutesTest(service::ClassifierOptions options = {})
+      : service_({.max_kept_upload_bytes = 4096}, std::move(options)) {}
+
   // Answers a request, running the loop until it is answered.
   Response answer(Method method, std::string target, std::string content_type = "", std::string body = "",
                   std::string_view accept = "*/*") {
@@ -107,7 +112,7 @@ class RoutesTest : public ::testing::Test {
 
   std::size_t record_count() { return service_.store.list({})->records.size(); }
 
-  Service service_{{.max_kept_upload_bytes = 4096}};
+  Service service_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;
@@ -118,6 +123,45 @@ class RoutesTest : public ::testing::Test {
                       }};
   Routes routes_{*service_.classifier};
 };
+
+// A history that lies elsewhere, too: of one record, and not all of it.
+class FarHistory : public store::History {
+ public:
+  FarHistory() {
+    record_.id.bytes.fill(0x77);
+    record_.file_name = "far.png";
+  }
+  Result<store::Listing> list(const store::Query&) override {
+    return store::Listing{{{record_}, std::nullopt}, "the rest is <away>"};
+  }
+  Result<store::Record> find(const Uuid& id) override {
+    thread = std::this_thread::get_id();
+    if (id == record_.id) return record_;
+    return Error{ErrorCode::unavailable, "it is away"};
+  }
+
+  std::thread::id thread;
+
+ private:
+  store::Record record_;
+};
+
+class FarRoutesTest : private FarHistory, public RoutesTest {
+ protected:
+  FarRoutesTest() : RoutesTest({.decode_limits = {}, .history = this}) {}
+  std::thread::id looked_on() const { return thread; }
+};
+
+TEST_F(FarRoutesTest, RecordsOfAFarHistoryAreShownAndWhatIsMissingIsSaid) {
+  const boost::json::value listed = get_json("/api/history");
+  EXPECT_EQ(listed.at("records").at(0).at("file_name"), "far.png");
+  EXPECT_EQ(listed.at("missing"), "the rest is <away>");
+  expect_page(get("/history", kBrowser), 200, "This is not all of the history: the rest is &lt;away&gt;");
+  EXPECT_EQ(get_json("/api/history/77777777-7777-7777-7777-777777777777").at("file_name"), "far.png");
+  expect_json_error(get("/api/history/77777777-7777-7777-7777-777777777778"), 503, "unavailable",
+                    "it is away");
+  EXPECT_NE(looked_on(), std::this_thread::get_id());  // the loop goes on meanwhile
+}
 
 // The form.
 

@@ -18,6 +18,10 @@ namespace {
 // A longer batch is cut, so that a predictor's memory and one model's hold on the loop stay small.
 constexpr std::size_t kMaxBatch = 256;
 
+// Who look back wait for a cluster most of the time, each at most for some seconds.
+constexpr int kAsideThreads = 2;
+constexpr std::size_t kMaxAside = 100;
+
 // One classification between its arrival and its answer. The store shares it until the entry is on disk.
 struct Work {
   Lane::Completion done;
@@ -45,7 +49,46 @@ Result<std::unique_ptr<Classifier>> Classifier::create(const Registry& registry,
 
 Classifier::Classifier(const Registry& registry, store::Store& store, ClassifierOptions options,
                        const Uuid& newest)
-    : registry_(registry), store_(store), options_(std::move(options)), ids_(newest) {}
+    : registry_(registry), store_(store), options_(std::move(options)), ids_(newest) {
+  if (options_.history) aside_.emplace();
+}
+
+Aside::Aside() {
+  for (int i = 0; i < kAsideThreads; ++i) threads_.emplace_back([this] { run(); });
+}
+
+Aside::~Aside() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool Aside::do_soon(std::function<void()> work) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() >= kMaxAside) return false;
+    waiting_.push_back(std::move(work));
+  }
+  changed_.notify_one();
+  return true;
+}
+
+void Aside::run() {
+  while (true) {
+    std::function<void()> work;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return ending_ || !waiting_.empty(); });
+      if (ending_) return;
+      work = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    work();
+  }
+}
 
 // Shared with the store's writer, which may finish an append after the lane is gone.
 struct Lane::State : std::enable_shared_from_this<Lane::State> {
@@ -68,6 +111,8 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
 
   void classify(Request request, Completion done);
   void correct(Opinion opinion, std::function<void(Result<store::Record>)> done);
+  template <typename Found>
+  void look_back(std::function<Result<Found>(store::History&)> look, std::function<void(Result<Found>)> done);
   void predict_all();
   void predict(Batch& batch);
   void record(std::shared_ptr<Work> work, model::Prediction prediction, const model::Model& model);
@@ -209,6 +254,21 @@ void Lane::State::correct(Opinion opinion, std::function<void(Result<store::Reco
   });
 }
 
+template <typename Found>
+void Lane::State::look_back(std::function<Result<Found>(store::History&)> look,
+                            std::function<void(Result<Found>)> done) {
+  const auto shared = std::make_shared<std::function<void(Result<Found>)>>(std::move(done));
+  const bool taken = classifier.aside_->do_soon([self = shared_from_this(), look = std::move(look), shared] {
+    Result<Found> found = look(*self->classifier.options_.history);
+    const std::lock_guard lock(self->mutex);
+    if (self->closed) return;
+    self->schedule([shared, found = std::move(found)]() mutable { (*shared)(std::move(found)); });
+  });
+  if (!taken) {
+    (*shared)(Error{ErrorCode::unavailable, espy::format("{} requests wait for the history", kMaxAside)});
+  }
+}
+
 // The entry is on disk and the store has let go of it.
 Answer Lane::State::answer_from(Work&& work) const {
   Answer answer{.record = std::move(work.entry.record), .upload_media_type = {}, .set = std::move(work.set)};
@@ -253,6 +313,24 @@ Lane::~Lane() {
 
 void Lane::classify(Request request, Completion done) {
   state_->classify(std::move(request), std::move(done));
+}
+
+void Lane::list(store::Query query, std::function<void(Result<store::Listing>)> done) {
+  Classifier& classifier = state_->classifier;
+  if (classifier.options_.history) {
+    return state_->look_back<store::Listing>(
+        [query = std::move(query)](store::History& history) { return history.list(query); }, std::move(done));
+  }
+  Result<store::Page> page = classifier.store().list(query);
+  if (!page) return done(std::move(page).error());
+  done(store::Listing{*std::move(page), {}});
+}
+
+void Lane::find(const Uuid& id, std::function<void(Result<store::Record>)> done) {
+  Classifier& classifier = state_->classifier;
+  if (!classifier.options_.history) return done(classifier.store().find(id));
+  state_->look_back<store::Record>([id](store::History& history) { return history.find(id); },
+                                   std::move(done));
 }
 
 void Lane::correct(Opinion opinion, std::function<void(Result<store::Record>)> done) {

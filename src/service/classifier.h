@@ -2,11 +2,15 @@
 //   upload -> image::decode -> image::prepare -> model::Predictor -> store::Store::append -> answer
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/clock.h"
@@ -15,6 +19,7 @@
 #include "image/decode.h"
 #include "nn/precision.h"
 #include "service/registry.h"
+#include "store/history.h"
 #include "store/store.h"
 
 namespace espy::service {
@@ -49,6 +54,29 @@ struct ClassifierOptions {
   image::DecodeLimits decode_limits;
   Clock clock = system_clock();
   nn::Precision precision = nn::Precision::f32;  // one that the processor has
+  // Where is looked back; nullptr: in the store.
+  store::History* history = nullptr;
+};
+
+// Does work beside the loops, in order. Threads: do_soon() may be called from any thread.
+class Aside {
+ public:
+  Aside();
+  ~Aside();  // leaves out what has not begun
+  Aside(const Aside&) = delete;
+  Aside& operator=(const Aside&) = delete;
+
+  // Returns false, and does nothing, when too much waits already.
+  bool do_soon(std::function<void()> work);
+
+ private:
+  void run();
+
+  std::mutex mutex_;  // guards these
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> waiting_;
+  bool ending_ = false;
+  std::vector<std::thread> threads_;
 };
 
 // The parts that all lanes share.
@@ -62,6 +90,7 @@ class Classifier {
   const Registry& registry() const { return registry_; }
   store::Store& store() const { return store_; }
   nn::Precision precision() const { return options_.precision; }
+  Timestamp now() const { return options_.clock(); }
 
  private:
   friend class Lane;
@@ -71,6 +100,7 @@ class Classifier {
   store::Store& store_;
   ClassifierOptions options_;
   UuidGenerator ids_;
+  std::optional<Aside> aside_;  // where looking back may wait
 };
 
 // One event loop's way through the classifier, with natural batching: inputs that became ready in one turn of
@@ -93,6 +123,11 @@ class Lane {
   // once the record is durable (or at once when the upload is refused). After the lane's end nobody is
   // called.
   void classify(Request request, Completion done);
+
+  // Look back, at once in the store, or beside the loop in a history that may wait; then `done` is called on
+  // the loop's thread. Errors: as store::History; unavailable (too many look back already).
+  void list(store::Query query, std::function<void(Result<store::Listing>)> done);
+  void find(const Uuid& id, std::function<void(Result<store::Record>)> done);
 
   // Appends a correction and calls `done` on the loop's thread with the record as it is shown now, once that
   // is durable. Errors: not_found (no such record), invalid_input (a label that the record's model does not

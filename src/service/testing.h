@@ -98,6 +98,10 @@ class BreakableStore : public store::Store {
   Result<store::Verification> backup(const std::filesystem::path& path) override {
     return store_->backup(path);
   }
+  Result<std::unique_ptr<store::Outbox>> open_outbox(const std::string& destination,
+                                                     std::int64_t max_pending) override {
+    return store_->open_outbox(destination, max_pending);
+  }
   Result<store::HistoryStatus> status() override { return store_->status(); }
   Result<store::Verification> verify(const std::optional<store::ChainPoint>& known) override {
     return store_->verify(known);

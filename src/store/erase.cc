@@ -42,6 +42,8 @@ Result<Remover> Remover::prepare(const Connection& connection) {
       {&remover.find_removed_, "SELECT removed_link FROM removed WHERE removed_seq = ?1"},
       {&remover.delete_removed_, "DELETE FROM removed WHERE removed_seq = ?1"},
       {&remover.find_erasure_, "SELECT erasure_link FROM erasure WHERE erasure_seq = ?1"},
+      {&remover.insert_withdrawals_,
+       "INSERT OR IGNORE INTO withdrawal SELECT destination, ?1, ?2, ?3, ?4 FROM destination"},
   };
   for (const auto& [statement, sql] : statements) {
     Result<Statement> prepared = Statement::prepare(connection, sql);
@@ -80,8 +82,26 @@ int Remover::remove_chosen(const Connection& connection, const Choice& choice, i
   if (choice.file_name) select->bind(1, std::string_view(*choice.file_name));
   if (choice.subject) select->bind(1, std::string_view(*choice.subject));
   std::vector<Row> rows;
-  const int status = collect(*select, rows);
+  std::vector<Record> records;
+  int status = select->step();
+  for (; status == SQLITE_ROW; status = select->step()) records.push_back(read_record_unchecked(*select));
+  select->reset();
+  if (status != SQLITE_DONE) return status;
+  for (const Record& record : records) {
+    if (const int withdrawn = withdraw(connection, record, step); withdrawn != SQLITE_OK) return withdrawn;
+  }
+  status = collect(*select, std::numeric_limits<std::int64_t>::max(), rows);
   return status == SQLITE_OK ? remove(rows, step) : status;
+}
+
+int Remover::withdraw(const Connection& connection, const Record& record, Step& step) {
+  insert_withdrawals_.bind(1, record.id.bytes);
+  insert_withdrawals_.bind(2, std::string_view(record.model));
+  insert_withdrawals_.bind(3, std::int64_t{record.time.time_since_epoch().count()});
+  insert_withdrawals_.bind(4, std::string_view(record.file_name));
+  const int status = insert_withdrawals_.run();
+  if (status == SQLITE_OK) step.withdrawals += sqlite3_changes(connection.get());
+  return status;
 }
 
 int Remover::remove_older(Timestamp until, int limit, Step& step) {
@@ -91,11 +111,11 @@ int Remover::remove_older(Timestamp until, int limit, Step& step) {
   older_.bind(1, past.bytes);
   older_.bind(2, time);
   older_.bind(3, std::int64_t{limit});
-  int status = collect(older_, rows);
+  int status = collect(older_, keep_behind_, rows);
   if (status == SQLITE_OK && static_cast<int>(rows.size()) < limit) {
     older_astray_.bind(1, time);
     older_astray_.bind(2, static_cast<std::int64_t>(limit) - std::ssize(rows));
-    status = collect(older_astray_, rows);
+    status = collect(older_astray_, keep_behind_, rows);
   }
   return status == SQLITE_OK ? remove(rows, step) : status;
 }
@@ -103,15 +123,15 @@ int Remover::remove_older(Timestamp until, int limit, Step& step) {
 int Remover::remove_oldest(int limit, Step& step) {
   std::vector<Row> rows;
   oldest_.bind(1, std::int64_t{limit});
-  const int status = collect(oldest_, rows);
+  const int status = collect(oldest_, keep_behind_, rows);
   return status == SQLITE_OK ? remove(rows, step) : status;
 }
 
-int Remover::collect(Statement& select, std::vector<Row>& rows) {
+int Remover::collect(Statement& select, std::int64_t last, std::vector<Row>& rows) {
   std::int64_t follows = start_.seq + 1;
   for (const Row& row : rows) follows += row.seq == follows ? 1 : 0;
   int status = select.step();
-  for (; status == SQLITE_ROW; status = select.step()) {
+  for (; status == SQLITE_ROW && select.integer(kRecordColumnCount) <= last; status = select.step()) {
     Row row{.seq = select.integer(kRecordColumnCount),
             .id = {},
             .digest = {},
@@ -127,7 +147,7 @@ int Remover::collect(Statement& select, std::vector<Row>& rows) {
     rows.push_back(row);
   }
   select.reset();
-  return status == SQLITE_DONE ? SQLITE_OK : status;
+  return status == SQLITE_DONE || status == SQLITE_ROW ? SQLITE_OK : status;
 }
 
 int Remover::remove(const std::vector<Row>& rows, Step& step) {

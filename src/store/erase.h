@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,15 @@ class Remover {
   struct Step {
     std::int64_t records = 0;
     std::int64_t corrections = 0;
+    std::int64_t withdrawals = 0;
   };
 
-  // Removes up to `limit` of the selected records. Returns SQLITE_OK or the failure.
+  // Removes up to `limit` of the selected records, and notes for each destination that they are to be erased
+  // there. Returns SQLITE_OK or the failure.
   int remove_chosen(const Connection& connection, const Choice& choice, int limit, Step& step);
+
+  // From now on the two functions that follow stop at the first record behind this place.
+  void keep_behind(std::int64_t place) { keep_behind_ = place; }
 
   // Removes up to `limit` of the records from before `until`, oldest ids first.
   int remove_older(Timestamp until, int limit, Step& step);
@@ -50,7 +56,9 @@ class Remover {
 
   Remover() = default;
   // Reads the statement's rows, which have the record's columns and seq, and resets it.
-  int collect(Statement& select, std::vector<Row>& rows);
+  // Stops before a row behind `last`.
+  int collect(Statement& select, std::int64_t last, std::vector<Row>& rows);
+  int withdraw(const Connection& connection, const Record& record, Step& step);
   int remove(const std::vector<Row>& rows, Step& step);
   int remove_corrections_of(const Uuid& id, Step& step);
   // Leaves the place of what was removed behind.
@@ -58,11 +66,13 @@ class Remover {
   // Moves the start over the removed places behind it.
   int advance();
 
+  std::int64_t keep_behind_ = std::numeric_limits<std::int64_t>::max();
   ChainPoint start_;
   Statement read_start_, write_start_;
   Statement older_, older_astray_, oldest_;
   Statement delete_record_, select_corrections_, delete_corrections_;
   Statement insert_removed_, find_removed_, delete_removed_, find_erasure_;
+  Statement insert_withdrawals_;
 };
 
 }  // namespace espy::store

@@ -15,6 +15,11 @@ namespace {
 
 constexpr int kMaxPageSize = 1000;
 
+// The places behind one, in one statement, so that no entry can come in before one that it saw.
+constexpr std::string_view kListPlaces =
+    "SELECT seq, 1 AS kind FROM record WHERE seq > ?1 UNION ALL"
+    " SELECT correction_seq, 2 FROM correction WHERE correction_seq > ?1 ORDER BY seq LIMIT ?2";
+
 // Finds each record's newest correction: NULLs when there is none.
 constexpr std::string_view kJoinCorrection =
     "LEFT JOIN correction ON correction_seq ="
@@ -129,6 +134,15 @@ Result<std::unique_ptr<Reader>> Reader::open(std::shared_ptr<Connection> connect
                                      kRecordColumns, kUploadColumns)},
       {&reader->find_media_type_, "SELECT media_type FROM record INDEXED BY record_page WHERE id = ?1"},
       {&reader->newest_id_, std::string(kSelectNewestId)},
+      {&reader->find_settled_, "SELECT settled_seq FROM destination WHERE destination = ?1"},
+      {&reader->list_places_, std::string(kListPlaces)},
+      {&reader->record_at_, format("SELECT {} FROM record WHERE seq = ?1", kRecordColumns)},
+      {&reader->correction_at_, format("SELECT {}, record.model FROM correction JOIN record INDEXED BY "
+                                       "record_page ON record.id = record_id"
+                                       " WHERE correction_seq = ?1",
+                                       kCorrectionColumns)},
+      {&reader->list_withdrawals_,
+       "SELECT record_id, model, time, file_name FROM withdrawal WHERE destination = ?1 LIMIT ?2"},
   };
   for (const auto& [statement, sql] : statements) {
     Result<Statement> prepared = Statement::prepare(*reader->connection_, sql);
@@ -232,6 +246,84 @@ Result<Verification> Reader::verify(const std::optional<ChainPoint>& known) {
 Result<std::optional<Uuid>> Reader::newest_id() {
   const Run run(*connection_, newest_id_);
   return read_newest_id(newest_id_, *connection_);
+}
+
+Result<std::int64_t> Reader::settled(const std::string& destination) {
+  const Run run(*connection_, find_settled_);
+  find_settled_.bind(1, std::string_view(destination));
+  const int status = find_settled_.step();
+  if (status == SQLITE_ROW) return find_settled_.integer(0);
+  if (status != SQLITE_DONE) return connection_->error("read");
+  return std::int64_t{0};
+}
+
+Result<std::vector<Outgoing>> Reader::read_outgoing(std::int64_t place, std::size_t limit) {
+  struct Found {
+    std::int64_t place;
+    Kind kind;
+  };
+  std::vector<Found> found;
+  {
+    const Run run(*connection_, list_places_);
+    list_places_.bind(1, place);
+    list_places_.bind(2, static_cast<std::int64_t>(limit));
+    int status = list_places_.step();
+    for (; status == SQLITE_ROW; status = list_places_.step()) {
+      found.push_back({list_places_.integer(0), static_cast<Kind>(list_places_.integer(1))});
+    }
+    if (status != SQLITE_DONE) return connection_->error("read");
+  }
+  std::vector<Outgoing> entries;
+  for (const Found& one : found) {
+    Statement& statement = one.kind == Kind::record ? record_at_ : correction_at_;
+    const Run run(*connection_, statement);
+    statement.bind(1, one.place);
+    const int status = statement.step();
+    if (status == SQLITE_DONE) continue;  // removed since
+    if (status != SQLITE_ROW) return connection_->error("read");
+    if (one.kind == Kind::record) {
+      Result<Record> record = read_record(statement);
+      if (record) {
+        entries.push_back({one.place, *std::move(record)});
+      } else {
+        entries.push_back({one.place, std::move(record).error()});
+      }
+    } else {
+      Result<std::optional<Correction>> correction = read_correction(statement, 0);
+      if (correction) {
+        entries.push_back(
+            {one.place, OutgoingCorrection{**std::move(correction),
+                                           std::string(statement.text(kCorrectionColumnCount))}});
+      } else {
+        entries.push_back({one.place, std::move(correction).error()});
+      }
+    }
+  }
+  return entries;
+}
+
+Result<Pending> Reader::pending(std::int64_t place) {
+  const std::lock_guard lock(connection_->mutex());
+  return read_pending(*connection_, place);
+}
+
+Result<std::vector<Withdrawal>> Reader::withdrawals(const std::string& destination, std::size_t limit) {
+  const Run run(*connection_, list_withdrawals_);
+  list_withdrawals_.bind(1, std::string_view(destination));
+  list_withdrawals_.bind(2, static_cast<std::int64_t>(limit));
+  std::vector<Withdrawal> found;
+  int status = list_withdrawals_.step();
+  for (; status == SQLITE_ROW; status = list_withdrawals_.step()) {
+    Withdrawal one;
+    const auto id = list_withdrawals_.blob(0);
+    std::copy_n(id.begin(), std::min(id.size(), one.id.bytes.size()), one.id.bytes.begin());
+    one.model = list_withdrawals_.text(1);
+    one.time = Timestamp(std::chrono::microseconds(list_withdrawals_.integer(2)));
+    one.file_name = list_withdrawals_.text(3);
+    found.push_back(std::move(one));
+  }
+  if (status != SQLITE_DONE) return connection_->error("read");
+  return found;
 }
 
 Result<std::unique_ptr<Reader>> ReaderPool::take() {

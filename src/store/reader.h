@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "store/outbox.h"
 #include "store/sqlite.h"
 #include "store/store.h"
 
@@ -34,6 +35,12 @@ class Reader {
   Result<Verification> verify(const std::optional<ChainPoint>& known);
   Result<std::optional<Uuid>> newest_id();
 
+  // As in Outbox.
+  Result<std::int64_t> settled(const std::string& destination);
+  Result<std::vector<Outgoing>> read_outgoing(std::int64_t place, std::size_t limit);
+  Result<Pending> pending(std::int64_t place);
+  Result<std::vector<Withdrawal>> withdrawals(const std::string& destination, std::size_t limit);
+
  private:
   explicit Reader(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
 
@@ -43,6 +50,11 @@ class Reader {
   Statement find_upload_;
   Statement find_media_type_;
   Statement newest_id_;
+  Statement find_settled_;
+  Statement list_places_;
+  Statement record_at_;
+  Statement correction_at_;
+  Statement list_withdrawals_;
 };
 
 // Lends readers to any thread; a thread that finds all of them lent waits for one.

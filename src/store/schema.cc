@@ -24,6 +24,8 @@ extern const unsigned char espy_embedded_store_migration_4[];
 extern const unsigned char espy_embedded_store_migration_4_end[];
 extern const unsigned char espy_embedded_store_migration_5[];
 extern const unsigned char espy_embedded_store_migration_5_end[];
+extern const unsigned char espy_embedded_store_migration_6[];
+extern const unsigned char espy_embedded_store_migration_6_end[];
 }
 
 namespace espy::store {
@@ -40,7 +42,8 @@ std::array<std::string, kSchemaVersion> migrations() {
           embedded(espy_embedded_store_migration_2, espy_embedded_store_migration_2_end),
           embedded(espy_embedded_store_migration_3, espy_embedded_store_migration_3_end),
           embedded(espy_embedded_store_migration_4, espy_embedded_store_migration_4_end),
-          embedded(espy_embedded_store_migration_5, espy_embedded_store_migration_5_end)};
+          embedded(espy_embedded_store_migration_5, espy_embedded_store_migration_5_end),
+          embedded(espy_embedded_store_migration_6, espy_embedded_store_migration_6_end)};
 }
 
 Result<std::int64_t> integer(Connection& connection, const std::string& sql) {

@@ -9,6 +9,35 @@
 
 namespace espy::store {
 
+namespace {
+
+Result<std::vector<DestinationStatus>> read_destinations(const Connection& connection) {
+  Result<Statement> select = Statement::prepare(
+      connection,
+      "SELECT destination, settled_seq,"
+      " (SELECT count(*) FROM dead_letter AS dead WHERE dead.destination = destination.destination),"
+      " (SELECT count(*) FROM withdrawal AS gone WHERE gone.destination = destination.destination)"
+      " FROM destination ORDER BY destination");
+  if (!select) return std::move(select).error();
+  std::vector<DestinationStatus> all;
+  int status = select->step();
+  for (; status == SQLITE_ROW; status = select->step()) {
+    DestinationStatus one;
+    one.name = select->text(0);
+    one.settled = select->integer(1);
+    one.dead_letters = select->integer(2);
+    one.withdrawals = select->integer(3);
+    Result<Pending> pending = read_pending(connection, one.settled);
+    if (!pending) return std::move(pending).error();
+    one.pending = *pending;
+    all.push_back(std::move(one));
+  }
+  if (status != SQLITE_DONE) return connection.error("read");
+  return all;
+}
+
+}  // namespace
+
 Result<HistoryStatus> read_status(Connection& connection) {
   HistoryStatus found;
   // Places are numbered without a gap, so that what is no correction, erasure or removed one is a record. One
@@ -61,7 +90,29 @@ Result<HistoryStatus> read_status(Connection& connection) {
     found.newest_erasures.push_back(read_erasure(*erasures, 0));
   }
   if (status != SQLITE_DONE) return connection.error("read");
+
+  Result<std::vector<DestinationStatus>> destinations = read_destinations(connection);
+  if (!destinations) return std::move(destinations).error();
+  found.destinations = *std::move(destinations);
   return found;
+}
+
+Result<Pending> read_pending(const Connection& connection, std::int64_t place) {
+  Result<Statement> select =
+      Statement::prepare(connection,
+                         "SELECT max(?1, start_seq, ifnull((SELECT max(seq) FROM record), 0),"
+                         "           ifnull((SELECT max(correction_seq) FROM correction), 0),"
+                         "           ifnull((SELECT max(erasure_seq) FROM erasure), 0),"
+                         "           ifnull((SELECT max(removed_seq) FROM removed), 0)) - max(?1, start_seq)"
+                         " - (SELECT count(*) FROM erasure WHERE erasure_seq > max(?1, start_seq))"
+                         " - (SELECT count(*) FROM removed WHERE removed_seq > ?1),"
+                         " (SELECT time FROM record WHERE seq > ?1 ORDER BY seq LIMIT 1) FROM chain_start");
+  if (!select) return std::move(select).error();
+  select->bind(1, place);
+  if (select->step() != SQLITE_ROW) return connection.error("read");
+  Pending pending{.entries = select->integer(0)};
+  if (!select->is_null(1)) pending.oldest = Timestamp(std::chrono::microseconds(select->integer(1)));
+  return pending;
 }
 
 }  // namespace espy::store

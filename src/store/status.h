@@ -10,4 +10,7 @@ namespace espy::store {
 // As Store::status, but for the writer's own; the caller holds the connection's mutex.
 Result<HistoryStatus> read_status(Connection& connection);
 
+// As Outbox::pending; likewise.
+Result<Pending> read_pending(const Connection& connection, std::int64_t place);
+
 }  // namespace espy::store

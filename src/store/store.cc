@@ -25,6 +25,38 @@ constexpr std::string_view kInMemory = ":memory:";
 // A history page takes a millisecond or less, so few readers serve many threads.
 constexpr std::size_t kMaxReaders = 4;
 
+// Reads like any reader and writes through the one writer.
+class SqliteOutbox : public Outbox {
+ public:
+  SqliteOutbox(Writer& writer, ReaderPool& readers, std::string destination)
+      : writer_(writer), readers_(readers), destination_(std::move(destination)) {}
+
+  Result<std::int64_t> settled() override {
+    return readers_.with_reader([&](Reader& reader) { return reader.settled(destination_); });
+  }
+  Result<void> keep_settled(std::int64_t place) override { return writer_.keep_settled(destination_, place); }
+  Result<std::vector<Outgoing>> read(std::int64_t place, std::size_t limit) override {
+    return readers_.with_reader([&](Reader& reader) { return reader.read_outgoing(place, limit); });
+  }
+  Result<Pending> pending(std::int64_t place) override {
+    return readers_.with_reader([&](Reader& reader) { return reader.pending(place); });
+  }
+  Result<void> keep_dead_letter(std::int64_t place, const std::string& why) override {
+    return writer_.keep_dead_letter(destination_, place, why);
+  }
+  Result<std::vector<Withdrawal>> withdrawals(std::size_t limit) override {
+    return readers_.with_reader([&](Reader& reader) { return reader.withdrawals(destination_, limit); });
+  }
+  Result<void> keep_withdrawn(std::span<const Uuid> ids) override {
+    return writer_.keep_withdrawn(destination_, ids);
+  }
+
+ private:
+  Writer& writer_;
+  ReaderPool& readers_;
+  const std::string destination_;
+};
+
 class SqliteStore : public Store {
  public:
   // How a store is changed: by itself, through another process's writer, or not at all.
@@ -89,6 +121,14 @@ class SqliteStore : public Store {
 
   Result<Verification> backup(const std::filesystem::path& path) override {
     return readers_->with_reader([&](Reader& reader) { return reader.backup(path); });
+  }
+
+  Result<std::unique_ptr<Outbox>> open_outbox(const std::string& destination,
+                                              std::int64_t max_pending) override {
+    if (!writing_.writer) return read_only();
+    Result<void> opened = writing_.writer->open_outbox(destination, max_pending);
+    if (!opened) return std::move(opened).error();
+    return std::unique_ptr<Outbox>(std::make_unique<SqliteOutbox>(*writing_.writer, *readers_, destination));
   }
 
   Result<HistoryStatus> status() override {

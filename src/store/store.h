@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "store/chain.h"
+#include "store/outbox.h"
 #include "store/record.h"
 
 namespace espy::store {
@@ -79,6 +80,7 @@ struct Choice {
 struct Erased {
   std::int64_t records = 0;
   std::int64_t corrections = 0;
+  std::int64_t withdrawals = 0;  // at destinations (outbox.h), to be erased when they can be reached
   // Whether the write-ahead log was emptied. If not, a reader held it, and what was erased can still lie in
   // it until the next checkpoint that nobody holds up.
   bool log_is_empty = false;
@@ -110,6 +112,29 @@ struct WriterStatus {
   Histogram retentions;   // each step of retention
 };
 
+// What whoever carries a history to a destination has done since it began.
+struct ForwardingStatus {
+  std::int64_t confirmed_place = 0;  // everything up to here is confirmed or a dead letter
+  Pending pending;                   // behind that
+  std::uint64_t confirmed = 0;       // answers that confirm an entry, one that was sent again among them
+  std::uint64_t rejected = 0;        // entries that became dead letters
+  std::uint64_t retries = 0;         // sendings that had to be repeated
+  std::uint64_t losses = 0;          // times that entries were sent again because a node had gone away
+  std::uint64_t in_flight = 0;
+  bool connected = false;  // the last answer was not a failure
+  std::string problem;     // the newest failure while not connected
+};
+
+// How far a history has been carried to a destination (outbox.h).
+struct DestinationStatus {
+  std::string name;
+  std::int64_t settled = 0;       // the place up to which everything is there for good, or a dead letter
+  Pending pending;                // behind that
+  std::int64_t dead_letters = 0;  // entries that it will never take
+  std::int64_t withdrawals = 0;   // records that are erased here and not there yet
+  std::optional<ForwardingStatus> forwarding;  // while this store carries it there
+};
+
 // What a history holds.
 struct HistoryStatus {
   std::int64_t records = 0;
@@ -124,7 +149,8 @@ struct HistoryStatus {
   std::optional<Timestamp> oldest;
   std::optional<Timestamp> newest;
   std::vector<Erasure> newest_erasures;  // up to ten, newest first
-  std::optional<WriterStatus> writer;    // when this store is the writer
+  std::vector<DestinationStatus> destinations;
+  std::optional<WriterStatus> writer;  // when this store is the writer
 };
 
 // What verify() found.
@@ -183,6 +209,13 @@ class Store {
   // yet. Appends go on meanwhile, but the write-ahead log grows until it is done. Errors: invalid_input
   // (`path` exists), unavailable, corrupt (the copy is damaged; it is removed).
   virtual Result<Verification> backup(const std::filesystem::path& path) = 0;
+
+  // Opens the way out to a destination, whose name is the caller's choice. From now on retention removes only
+  // what is settled there, an erased record is to be erased there too, and appends are refused while
+  // `max_pending` entries or more are not settled. The store must outlive the outbox.
+  // Errors: unavailable (among them: read only).
+  virtual Result<std::unique_ptr<Outbox>> open_outbox(const std::string& destination,
+                                                      std::int64_t max_pending) = 0;
 
   virtual Result<HistoryStatus> status() = 0;
 

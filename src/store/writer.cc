@@ -113,6 +113,7 @@ Result<void> Writer::prepare_statements() {
   Result<Remover> remover = Remover::prepare(*connection_);
   if (!remover) return std::move(remover).error();
   remover_ = *std::move(remover);
+  count_unsettled();
 
   log_frames_ = 0;
   checkpointed_at_ = 0;
@@ -167,6 +168,10 @@ Result<void> Writer::enqueue(Pending& pending) {
   if (waiting_bytes_ + pending.bytes > options_.max_pending_bytes) {
     return Error{ErrorCode::unavailable, format("{} bytes wait for the disk and {} more came, limit is {}",
                                                 waiting_bytes_, pending.bytes, options_.max_pending_bytes)};
+  }
+  if (unsettled_ + static_cast<std::int64_t>(waiting_rows_) >= max_unsettled_) {
+    return Error{ErrorCode::unavailable,
+                 format("{} records wait to be forwarded, which is the limit", max_unsettled_)};
   }
   --counted_.refused;
   ++counted_.accepted;
@@ -307,6 +312,7 @@ Result<void> Writer::in_transaction(const std::function<int(ChainPoint& head)>& 
   }
   if (status == SQLITE_OK) {
     head_ = head;
+    count_unsettled();
     return {};
   }
   return abandon_commit(status);
@@ -513,10 +519,97 @@ Result<void> Writer::erase_some(const Choice& choice, const std::string& reason,
   if (!committed) return committed;
   if (step.records > 0) log_holds_erased_ = true;
   erased.records += step.records;
+  erased.withdrawals += step.withdrawals;
   erased.corrections += step.corrections;
   // It was the proof of what recover() finds; that it is gone is no loss.
   last_stored_.reset();
   return {};
+}
+
+Result<void> Writer::write_out(const std::string& sql, const std::function<void(Statement&)>& bind) {
+  return in_transaction([&](ChainPoint&) {
+    Result<Statement> statement = Statement::prepare(*connection_, sql);
+    if (!statement) return sqlite3_errcode(connection_->get());
+    bind(*statement);
+    return statement->run();
+  });
+}
+
+// Only the outboxes that are open count: whoever runs without a destination again wants no more of it.
+void Writer::count_unsettled() {
+  if (settled_.empty()) return;
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
+  for (const auto& [destination, place] : settled_) least = std::min(least, place);
+  remover_->keep_behind(least);
+  const std::lock_guard lock(mutex_);
+  unsettled_ = head_.seq - least;
+}
+
+Result<void> Writer::open_outbox(const std::string& destination, std::int64_t max_pending) {
+  return perform([&]() -> Result<void> {
+    Result<void> made = write_out("INSERT OR IGNORE INTO destination VALUES (?1, 0)",
+                                  [&](Statement& insert) { insert.bind(1, std::string_view(destination)); });
+    if (!made) return made;
+    {
+      const std::lock_guard lock(connection_->mutex());
+      Result<Statement> select =
+          Statement::prepare(*connection_, "SELECT settled_seq FROM destination WHERE destination = ?1");
+      if (!select) return std::move(select).error();
+      select->bind(1, std::string_view(destination));
+      if (select->step() != SQLITE_ROW) return connection_->error("read");
+      settled_[destination] = select->integer(0);
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      max_unsettled_ = std::min(max_unsettled_, max_pending);
+    }
+    count_unsettled();
+    return {};
+  });
+}
+
+Result<void> Writer::keep_settled(const std::string& destination, std::int64_t place) {
+  return perform([&]() -> Result<void> {
+    Result<void> kept =
+        write_out("UPDATE destination SET settled_seq = ?2 WHERE destination = ?1", [&](Statement& update) {
+          update.bind(1, std::string_view(destination));
+          update.bind(2, place);
+        });
+    if (!kept) return kept;
+    settled_[destination] = place;
+    count_unsettled();
+    return {};
+  });
+}
+
+Result<void> Writer::keep_dead_letter(const std::string& destination, std::int64_t place,
+                                      const std::string& why) {
+  return perform([&] {
+    return write_out("INSERT OR IGNORE INTO dead_letter VALUES (?1, ?2, ?3, ?4)", [&](Statement& insert) {
+      insert.bind(1, std::string_view(destination));
+      insert.bind(2, place);
+      insert.bind(3, std::int64_t{options_.clock().time_since_epoch().count()});
+      insert.bind(4, std::string_view(why));
+    });
+  });
+}
+
+Result<void> Writer::keep_withdrawn(const std::string& destination, std::span<const Uuid> ids) {
+  return perform([&]() -> Result<void> {
+    log_holds_erased_ = true;
+    return in_transaction([&](ChainPoint&) {
+      Result<Statement> remove = Statement::prepare(
+          *connection_, "DELETE FROM withdrawal WHERE destination = ?1 AND record_id = ?2");
+      if (!remove) return sqlite3_errcode(connection_->get());
+      int status = SQLITE_OK;
+      for (const Uuid& id : ids) {
+        remove->bind(1, std::string_view(destination));
+        remove->bind(2, id.bytes);
+        if (status == SQLITE_OK) status = remove->run();
+      }
+      return status;
+    });
+  });
 }
 
 // Returns whether nothing that was erased is left in the log.

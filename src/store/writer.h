@@ -8,9 +8,13 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
+#include <string>
 #include <thread>
 
 #include "base/result.h"
@@ -50,6 +54,12 @@ class Writer {
   Result<void> correct(const Correction& correction);  // waits
   Result<Erased> erase(const Choice& choice, const std::string& reason);
   WriterStatus status();
+
+  // As Store::open_outbox and Outbox; not on the writer's thread.
+  Result<void> open_outbox(const std::string& destination, std::int64_t max_pending);
+  Result<void> keep_settled(const std::string& destination, std::int64_t place);
+  Result<void> keep_dead_letter(const std::string& destination, std::int64_t place, const std::string& why);
+  Result<void> keep_withdrawn(const std::string& destination, std::span<const Uuid> ids);
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -102,6 +112,9 @@ class Writer {
   void checkpoint_when_due();
   void checkpoint(int mode);
   Result<void> append_correction(const Correction& correction);
+  // Runs one statement as a transaction of its own.
+  Result<void> write_out(const std::string& sql, const std::function<void(Statement&)>& bind);
+  void count_unsettled();
   // Erases up to kErasedAtOnce records and adds them to `erased`; fewer: there are no more.
   Result<void> erase_some(const Choice& choice, const std::string& reason, Erased& erased);
   bool empty_log();
@@ -119,7 +132,9 @@ class Writer {
   std::size_t waiting_bytes_ = 0;
   bool closing_ = false;
   std::deque<Task> tasks_;
-  WriterStatus counted_;  // but for what is computed when it is asked for
+  WriterStatus counted_;        // but for what is computed when it is asked for
+  std::int64_t unsettled_ = 0;  // places behind the least that any outbox has settled
+  std::int64_t max_unsettled_ = std::numeric_limits<std::int64_t>::max();
 
   // The writer's thread's own.
   std::shared_ptr<Connection> connection_;  // outlives its statements
@@ -135,11 +150,12 @@ class Writer {
   bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
   bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
-  Uuid greatest_id_;               // no record has a greater one
-  ChainPoint head_;                // of what is committed
-  int log_frames_ = 0;             // in the write-ahead log
-  int checkpointed_at_ = 0;        // its frames when the last checkpoint was tried
-  bool log_holds_erased_ = false;  // what was erased can still be read from the log
+  Uuid greatest_id_;                             // no record has a greater one
+  ChainPoint head_;                              // of what is committed
+  std::map<std::string, std::int64_t> settled_;  // of each outbox that was opened
+  int log_frames_ = 0;                           // in the write-ahead log
+  int checkpointed_at_ = 0;                      // its frames when the last checkpoint was tried
+  bool log_holds_erased_ = false;                // what was erased can still be read from the log
   Steady::time_point checkpoint_tried_{};
   Retention retention_;
 

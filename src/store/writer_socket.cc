@@ -124,7 +124,7 @@ Fields answer(Writer& writer, const ErasureRequest& request) {
   const Result<Erased> erased = writer.erase(request.choice, request.reason);
   if (!erased) return to_fields(erased.error());
   return {"done", format("{}", erased->records), format("{}", erased->corrections),
-          erased->log_is_empty ? "1" : "0"};
+          format("{}", erased->withdrawals), erased->log_is_empty ? "1" : "0"};
 }
 
 Fields answer(Writer& writer, const Correction& correction) {
@@ -306,10 +306,11 @@ Result<std::vector<std::string>> WriterClient::ask(const WriterRequest& request)
 Result<Erased> WriterClient::erase(const Choice& choice, const std::string& reason) const {
   const Result<Fields> answered = ask(ErasureRequest{choice, reason});
   if (!answered) return answered.error();
-  if (answered->size() != 4) return to_error(*answered);
+  if (answered->size() != 5) return to_error(*answered);
   return Erased{.records = parse_number<std::int64_t>((*answered)[1]).value_or(0),
                 .corrections = parse_number<std::int64_t>((*answered)[2]).value_or(0),
-                .log_is_empty = (*answered)[3] == "1"};
+                .withdrawals = parse_number<std::int64_t>((*answered)[3]).value_or(0),
+                .log_is_empty = (*answered)[4] == "1"};
 }
 
 Result<void> WriterClient::correct(const Correction& correction) const {

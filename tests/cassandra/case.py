@@ -1,0 +1,111 @@
+"""What the tests of `espy serve --cassandra` share, with one real node or three.
+
+ESPY_BINARY names the program, ESPY_HAS_CASSANDRA says whether its build has the driver.
+"""
+import os
+import pathlib
+import random
+import re
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
+
+import espy
+import pictures
+from nodes import Nodes, require_cassandra
+
+# A busy machine makes everything slow, nodes above all.
+PATIENCE = 600
+
+
+def require_driver():
+    """Skips the module, with the reason, when the program or the machine has no Cassandra."""
+    if os.environ["ESPY_HAS_CASSANDRA"] != "TRUE":
+        raise unittest.SkipTest("this build has no Cassandra driver (ESPY_CASSANDRA)")
+    require_cassandra()
+
+
+class Figures(dict):
+    """What /metrics says, by name without its labels."""
+
+    def __init__(self, server):
+        super().__init__()
+        for line in server.get("/metrics").text.splitlines():
+            found = re.fullmatch(r"(\w+)(?:\{[^}]*\})? (\S+)", line)
+            if found:
+                self[found[1]] = float(found[2])
+
+
+class CassandraCase(espy.TestCase):
+    """A test with `NODES` nodes, which all tests of its class share, and a keyspace of its own."""
+
+    NODES = 1
+
+    @classmethod
+    def setUpClass(cls):
+        cls.nodes = Nodes()
+        cls.addClassCleanup(cls.nodes.wipe)
+        said = cls.nodes.run("start", str(cls.NODES))
+        if said:
+            raise AssertionError(f"Cassandra does not start: {said}")
+        cls.cluster, cls.session = cls.nodes.session()
+        cls.addClassCleanup(cls.cluster.shutdown)
+
+    def setUp(self):
+        super().setUp()
+        self.keyspace = f"history_{random.randrange(10**9)}"
+
+    def serve_with_cassandra(self, *arguments):
+        hosts = ",".join(self.nodes.addresses[:self.NODES])
+        return self.serve("--cassandra", f"{hosts}/{self.keyspace}", "--replication", self.NODES,
+                          "--cassandra-table", "mytable", *arguments)
+
+    def rows(self, table="predictions"):
+        return list(self.session.execute(f"SELECT * FROM {self.keyspace}.{table}"))
+
+    def predict(self, server, count, name="seven"):
+        """Uploads so many pictures and returns their records by id."""
+        records = {}
+        for number in range(count):
+            answer = server.upload(pictures.seven(), "/api/predict", file_name=f"{name}-{number}.png")
+            self.assertEqual(answer.status, 200, answer)
+            records[answer.json["id"]] = answer.json
+        return records
+
+    def wait_for(self, what, condition):
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            self.assertLess(time.monotonic(), end, f"does not happen: {what}")
+            time.sleep(0.1)
+
+    def wait_until_drained(self, server):
+        self.wait_for("everything is confirmed", lambda: Figures(server)["espy_forward_pending"] == 0)
+
+    def assert_figures(self, server, records):
+        """Nothing that was answered is unaccounted for."""
+        figures = Figures(server)
+        self.assertEqual(figures["espy_records_accepted_total"],
+                         figures["espy_records_durable_total"] + figures["espy_records_failed_total"]
+                         + figures["espy_records_waiting"])
+        self.assertEqual(figures["espy_forward_confirmed"] + figures["espy_forward_pending"]
+                         + figures["espy_forward_dead_letters"], len(records))
+        return figures
+
+    def assert_in_cluster(self, records):
+        """Every record is there once, as it was answered, and no other."""
+        rows = self.rows()
+        self.assertEqual(sorted(str(row.id) for row in rows), sorted(records))
+        for row in rows:
+            record = records[str(row.id)]
+            self.assertEqual((row.file_name, row.label, row.class_name, row.model, row.model_version),
+                             (record["file_name"], record["label"], record["class"], record["model"],
+                              record["model_version"]))
+            self.assertAlmostEqual(row.confidence, record["confidence"], places=5)
+            self.assertEqual(len(row.input), 784)
+            self.assertEqual(record["time"][:23], row.time.isoformat(timespec="milliseconds")[:23])
+        plain = self.rows("mytable")
+        self.assertEqual(plain[0]._fields, ("time", "file_name", "id", "number"))
+        self.assertEqual(sorted((str(row.id), row.file_name, row.number) for row in plain),
+                         sorted((id, record["file_name"], record["label"]) for id, record in records.items()))
