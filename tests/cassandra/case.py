@@ -66,7 +66,17 @@ class CassandraCase(espy.TestCase):
                           "--cassandra-table", "mytable", *arguments)
 
     def rows(self, table="predictions"):
-        return list(self.session.execute(f"SELECT * FROM {self.keyspace}.{table}"))
+        """Returns them once the driver has found the node again, which an earlier test may have stopped."""
+        from cassandra.cluster import NoHostAvailable
+
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return list(self.session.execute(f"SELECT * FROM {self.keyspace}.{table}"))
+            except NoHostAvailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def predict(self, server, count, name="seven"):
         """Uploads so many pictures and returns their records by id."""

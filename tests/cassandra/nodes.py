@@ -68,8 +68,10 @@ class Nodes:
         """Connects Apache's own driver, which reads at LOCAL_QUORUM. Returns (cluster, session)."""
         from cassandra import ConsistencyLevel
         from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+        from cassandra.policies import ConstantReconnectionPolicy
 
         profile = ExecutionProfile(consistency_level=ConsistencyLevel.LOCAL_QUORUM, request_timeout=60)
         cluster = Cluster([self.first], auth_provider=login, protocol_version=5,
+                          reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
                           execution_profiles={EXEC_PROFILE_DEFAULT: profile})
         return cluster, cluster.connect()
