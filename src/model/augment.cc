@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <numbers>
 
-#include "model/redraw.h"
 #include "nn/random.h"
 
 namespace espy::model {
@@ -284,11 +283,7 @@ void augment(const image::Input& input, const Augmentation& augmentation, std::u
   assert(augmentation.thickness <= 1 && augmentation.blur <= 1);
   nn::RandomSequence random(
       nn::mix(nn::mix(seed + nn::kGoldenGamma * (sample + 1)) + nn::kGoldenGamma * (epoch + 1)));
-  if (augmentation.redrawing > 0 && random.next_uniform() < augmentation.redrawing) {
-    displace(redraw(input, random), augmentation, seed, sample, epoch, random, values);
-  } else {
-    displace(input, augmentation, seed, sample, epoch, random, values);
-  }
+  displace(input, augmentation, seed, sample, epoch, random, values);
   if (augmentation.thickness > 0) change_thickness(draw(random, augmentation.thickness), values);
   if (augmentation.blur > 0) blur(augmentation.blur * static_cast<float>(random.next_uniform()), values);
   if (augmentation.erasing > 0 && random.next_uniform() < augmentation.erasing) erase_box(random, values);

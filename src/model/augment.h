@@ -34,8 +34,6 @@ struct Augmentation {
   // The probability that a box somewhere, of 4 to 8 pixels a side, becomes 0 (Zhong et al. 2017, "Random
   // erasing data augmentation", whose boxes have 2 to 40 % of the picture and a random fill).
   float erasing = 0;
-  // The probability that a digit's lines are redrawn with a pen of one width (redraw.h), before all else.
-  float redrawing = 0;
 };
 
 // Fills `values` with the input's, in [0, 1], changed as `augmentation` says: first redrawing, then what

@@ -160,20 +160,6 @@ TEST(Augment, blur_spreads_a_dot_by_its_standard_deviation) {
   EXPECT_NEAR(widest, 0.7, 0.03);
 }
 
-TEST(Augment, redraws_some_pictures) {
-  std::vector<float> as_it_is(kSide * kSide);
-  std::vector<float> values(kSide * kSide);
-  image::Input line{};
-  for (std::size_t row = 4; row < 24; ++row) line[row * kSide + 14] = 200;
-  augment(line, {}, 5, 0, 0, as_it_is);
-  int redrawn = 0;
-  for (std::uint64_t sample = 0; sample < 400; ++sample) {
-    augment(line, {.redrawing = 0.25F}, 5, sample, 0, values);
-    redrawn += values == as_it_is ? 0 : 1;
-  }
-  EXPECT_NEAR(redrawn, 100, 30);
-}
-
 TEST(Augment, erases_a_box_of_some_pictures) {
   image::Input white;
   white.fill(255);

@@ -140,10 +140,10 @@ std::string describe(const nn::Optimizer& optimizer) {
 }
 
 std::string describe(const Augmentation& augmentation) {
-  const auto& [rotation, scale, shear, translation, shift, mirror, elastic, thickness, blur, erasing,
-               redrawing] = augmentation;
-  return format("{} {} {} {} {} {} {} {} {} {} {}", rotation, scale, shear, translation, shift,
-                static_cast<int>(mirror), elastic, thickness, blur, erasing, redrawing);
+  const auto& [rotation, scale, shear, translation, shift, mirror, elastic, thickness, blur, erasing] =
+      augmentation;
+  return format("{} {} {} {} {} {} {} {} {} {}", rotation, scale, shear, translation, shift,
+                static_cast<int>(mirror), elastic, thickness, blur, erasing);
 }
 
 // Names every member, so that one that is added to a recipe does not compile until it has a place here.

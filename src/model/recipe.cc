@@ -174,10 +174,9 @@ std::array<Recipe, 8> make_recipes() {
                         .shear = 0.15f,
                         .translation = 2,
                         .thickness = 0.5f,
-                        .blur = 0.5f,
-                        .redrawing = 0.2f},
+                        .blur = 0.5f},
              .garments = {.shift = 1, .mirror = Mirror::every_other_epoch},
-             .teachers = {.count = 1, .architecture = ten_minute_network(), .epochs = 28, .share = 0.8f},
+             .teachers = {.count = 1, .architecture = ten_minute_network(), .epochs = 16, .share = 0.8f},
              .parameter_type = ParameterType::f16},
   };
 }
