@@ -36,10 +36,10 @@ struct Augmentation {
   float erasing = 0;
 };
 
-// Fills `values` with the input's, in [0, 1], changed as `augmentation` says: first redrawing, then what
-// moves pixels, then thickness, blur and erasing. What it draws depends on the seed, the sample and the epoch
-// alone, so it does not matter which thread computes it. Pixels from outside are 0; between pixels it
-// interpolates bilinearly. Shapes: 28x28 -> 784.
+// Fills `values` with the input's, in [0, 1], changed as `augmentation` says: first what moves pixels, then
+// thickness, blur and erasing. What it draws depends on the seed, the sample and the epoch alone, so it does
+// not matter which thread computes it. Pixels from outside are 0; between pixels it interpolates bilinearly.
+// Shapes: 28x28 -> 784.
 void augment(const image::Input& input, const Augmentation& augmentation, std::uint64_t seed,
              std::uint64_t sample, std::uint64_t epoch, std::span<float> values);
 
