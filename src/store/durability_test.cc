@@ -14,6 +14,7 @@
 #include <fstream>
 #include <functional>
 #include <latch>
+#include <limits>
 #include <map>
 #include <optional>
 #include <random>
@@ -109,9 +110,13 @@ Correction make_correction(int number) {
 // So many records retention keeps.
 constexpr int kKeptRecords = 300;
 
-// Appends records in small bursts, corrects and erases some, while retention removes the oldest, with a
-// checkpoint every few of them, and returns what reached the disk until just before the store is closed.
-// Calls before_burst(burst, disk).
+// Where the history is carried to, and how many places that lags behind.
+const std::string kDestination = "elsewhere";
+constexpr std::int64_t kLag = 20;
+
+// Appends records in small bursts, corrects and erases some, carries them to a destination, while retention
+// removes the oldest, with a checkpoint every few of them, and returns what reached the disk until just
+// before the store is closed. Calls before_burst(burst, disk).
 std::vector<Event> history(const std::string& path, const std::function<void(int, Disk&)>& before_burst,
                            const std::string& synchronous = "FULL") {
   constexpr int kBursts = 120;
@@ -134,6 +139,7 @@ std::vector<Event> history(const std::string& path, const std::function<void(int
   auto writer =
       Writer::start(*std::move(connection), options, kFramesBetweenCheckpoints, std::chrono::milliseconds{1});
   EXPECT_TRUE(writer) << writer.error().message;
+  EXPECT_TRUE((*writer)->open_outbox(kDestination, std::numeric_limits<std::int64_t>::max()));
   std::mt19937 random(42);
   for (int burst = 0; burst < kBursts; ++burst) {
     before_burst(burst, disk);
@@ -157,6 +163,11 @@ std::vector<Event> history(const std::string& path, const std::function<void(int
       });
       corrected.wait();
     }
+    // Each durable record has a place.
+    const std::int64_t settled = (*writer)->status().durable - kLag;
+    if (settled > 0 && (*writer)->keep_settled(kDestination, settled)) {
+      disk.acknowledge(static_cast<int>(settled), "settled");
+    }
     if (burst % 7 == 0) {
       const int number = next - 1;
       disk.acknowledge(number, "erasing");
@@ -173,8 +184,9 @@ std::vector<Event> history(const std::string& path, const std::function<void(int
 
 struct Damage {
   int cuts = 0;
-  int acknowledged = 0;  // promises, at all cuts together: records and corrections kept, records gone
-  int lost = 0;          // of them
+  int acknowledged = 0;  // promises, at all cuts together: records and corrections kept, records gone here
+                         // and to be erased elsewhere, how far the history was carried
+  int lost = 0;  // of them
   int cuts_with_loss = 0;
   int corrupt = 0;  // stores
 };
@@ -186,11 +198,14 @@ struct Promises {
   std::set<int> erasing;  // perhaps gone
   std::set<int> erased;
   int expired = 0;  // smaller numbers are perhaps gone
+  std::int64_t settled = 0;
 
   void add(const Event& event) {
     const auto number = static_cast<int>(event.number);
     if (event.file == "expired") {
       expired = std::max(expired, number);
+    } else if (event.file == "settled") {
+      settled = number;
     } else {
       (event.file == "stored"      ? stored
        : event.file == "corrected" ? corrected
@@ -201,19 +216,32 @@ struct Promises {
   }
 };
 
-// Returns every record of a store that is sound; nothing for one that is not.
-std::optional<std::map<Uuid, Record>> read_all(const std::string& path) {
+struct Found {
+  std::map<Uuid, Record> records;
+  std::int64_t settled = 0;
+  std::set<Uuid> withdrawn;
+};
+
+// Returns everything in a store that is sound; nothing for one that is not.
+std::optional<Found> read_all(const std::string& path) {
   const auto store = Store::open("sqlite:" + path);
   if (!store) return {};
   const auto verified = (*store)->verify({});
   if (!verified || verified->damages > 0) return {};
-  std::map<Uuid, Record> found;
+  Found found;
+  const auto outbox = (*store)->open_outbox(kDestination, std::numeric_limits<std::int64_t>::max());
+  if (!outbox) return {};
+  const auto settled = (*outbox)->settled();
+  const auto withdrawals = (*outbox)->withdrawals(1'000'000);
+  if (!settled || !withdrawals || *settled > verified->head.seq) return {};
+  found.settled = *settled;
+  for (const Withdrawal& one : *withdrawals) found.withdrawn.insert(one.id);
   Query query;
   query.limit = 1000;
   do {
     const Result<Page> page = (*store)->list(query);
     if (!page) return {};
-    for (const Record& record : page->records) found.emplace(record.id, record);
+    for (const Record& record : page->records) found.records.emplace(record.id, record);
     query.before = page->next;
   } while (query.before);
   return found;
@@ -261,8 +289,8 @@ Damage cut_power(const std::vector<Event>& events, int cuts, const Folder& folde
     const auto expect = [&](int number, auto kept_promise) {
       if (number < promises.expired) return;
       ++damage.acknowledged;
-      const auto record = found->find(make_record(number).id);
-      lost += kept_promise(record == found->end() ? nullptr : &record->second) ? 0 : 1;
+      const auto record = found->records.find(make_record(number).id);
+      lost += kept_promise(record == found->records.end() ? nullptr : &record->second) ? 0 : 1;
     };
     for (const int number : promises.stored) {
       if (promises.erasing.contains(number)) continue;
@@ -274,7 +302,11 @@ Damage cut_power(const std::vector<Event>& events, int cuts, const Folder& folde
     }
     for (const int number : promises.erased) {
       expect(number, [](const Record* record) { return record == nullptr; });
+      ++damage.acknowledged;
+      lost += found->withdrawn.contains(make_record(number).id) ? 0 : 1;
     }
+    ++damage.acknowledged;
+    lost += found->settled >= promises.settled ? 0 : 1;
     damage.lost += lost;
     damage.cuts_with_loss += lost > 0 ? 1 : 0;
   }
