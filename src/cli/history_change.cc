@@ -73,9 +73,8 @@ Action declare_history_correct(Flags& flags) {
   flags.optional_text("--author", "NAME", settings->author, "who says so");
   flags.optional_text("--note", "TEXT", settings->note, "what there is to say about it");
   flags.note(
-      "The record itself stays as it is; every read shows its newest correction. Beside a running\n"
-      "server, this user's or with root's rights, the server does it; over the network there is\n"
-      "POST /api/history/ID/correction.");
+      "The record itself stays as it is; every read shows its newest correction. A running server does it\n"
+      "itself, for its own user and root; over the network there is POST /api/history/ID/correction.");
   return [settings] { return correct(*settings); };
 }
 
@@ -91,8 +90,8 @@ Action declare_history_erase(Flags& flags) {
   flags.note(
       "Removes the records, their pictures and corrections, and overwrites their bytes in the database;\n"
       "that and when, but not what, stays on record, and the hash chain stays whole. Exactly one choice\n"
-      "must be given. Backups and exports keep what they have. Beside a running server, this user's or with\n"
-      "root's rights, the server does it; over the network nothing can be erased.");
+      "must be given. Backups and exports keep what they have. A running server does it itself, for its own\n"
+      "user and root; over the network nothing can be erased.");
   return [settings] { return erase(*settings); };
 }
 

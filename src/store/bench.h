@@ -76,7 +76,8 @@ struct PageFigures {
   Latency newest, by_time, by_label, by_file_name, by_id;
 };
 
-// Makes a store of `records` records (about 1.5 KB each), reads pages of it, and removes it.
+// Makes a store of `records` records (about 1.5 KB each), one a millisecond, reads pages of it, and removes
+// it.
 Result<PageFigures> measure_pages(const std::filesystem::path& folder, std::int64_t records);
 
 }  // namespace espy::store
