@@ -186,7 +186,7 @@ struct Damage {
   int cuts = 0;
   int acknowledged = 0;  // promises, at all cuts together: records and corrections kept, records gone here
                          // and to be erased elsewhere, how far the history was carried
-  int lost = 0;  // of them
+  int lost = 0;          // of them
   int cuts_with_loss = 0;
   int corrupt = 0;  // stores
 };
@@ -505,9 +505,10 @@ TEST_P(FailingOnce, AtTheNthCallNothingPromisedIsBroken) {
     ASSERT_TRUE(found) << "damaged after operation " << spared;
     for (const int number : promises.stored) {
       if (number < promises.expired || promises.erasing.contains(number)) continue;
-      EXPECT_TRUE(found->contains(make_record(number).id)) << number << " after operation " << spared;
+      EXPECT_TRUE(found->records.contains(make_record(number).id)) << number << " after operation " << spared;
     }
-    for (const int number : promises.erased) EXPECT_FALSE(found->contains(make_record(number).id)) << number;
+    for (const int number : promises.erased)
+      EXPECT_FALSE(found->records.contains(make_record(number).id)) << number;
   }
   std::printf("%d places of failure\n", trials);
   EXPECT_GT(trials, 10);
