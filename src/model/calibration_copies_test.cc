@@ -2,25 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstddef>
-#include <numeric>
+
+#include "model/synthetic.h"
 
 namespace espy::model {
 namespace {
-
-constexpr std::size_t kSide = image::kInputSide;
-
-// A seven of two thick strokes whose middle lies where preparation puts it.
-image::Input make_seven() {
-  image::Input input = {};
-  for (std::size_t row = 4; row < 7; ++row) std::fill_n(input.begin() + row * kSide + 7, 14, 255);
-  for (std::size_t row = 7; row < 24; ++row)
-    std::fill_n(input.begin() + row * kSide + 18 - (row - 7) / 2, 3, 255);
-  return input;
-}
-
-double ink(const image::Input& input) { return std::accumulate(input.begin(), input.end(), 0.0) / 255; }
 
 TEST(WornCopy, IsLikeTheOriginalAndDependsOnTheSample) {
   const image::Input seven = make_seven();

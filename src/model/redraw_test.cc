@@ -5,28 +5,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
+
+#include "model/synthetic.h"
 
 namespace espy::model {
 namespace {
 
 constexpr std::size_t kSide = image::kInputSide;
 
-// A seven of two thick strokes whose middle lies where preparation puts it.
-image::Input make_seven() {
-  image::Input input = {};
-  for (std::size_t row = 4; row < 7; ++row) std::fill_n(input.begin() + row * kSide + 7, 14, 255);
-  for (std::size_t row = 7; row < 24; ++row)
-    std::fill_n(input.begin() + row * kSide + 18 - (row - 7) / 2, 3, 255);
-  return input;
-}
-
 image::Input redrawn(const image::Input& input, std::uint64_t seed) {
   nn::RandomSequence random(seed);
   return redraw(input, random);
 }
-
-double ink(const image::Input& input) { return std::accumulate(input.begin(), input.end(), 0.0) / 255; }
 
 // Pixels from the centre of pixel (14, 14)'s upper left corner, as image::prepare centres.
 double distance_from_centre(const image::Input& input) {

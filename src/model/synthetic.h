@@ -1,8 +1,11 @@
 // Data and networks that tests make: small, and the same on every machine.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +37,21 @@ inline Dataset bars(std::size_t count) {
     data.labels.push_back(static_cast<std::uint8_t>(label));
   }
   return data;
+}
+
+// A seven of two thick strokes whose middle lies where preparation puts it.
+inline image::Input make_seven() {
+  constexpr std::size_t kSide = image::kInputSide;
+  image::Input input = {};
+  for (std::size_t row = 4; row < 7; ++row) std::fill_n(input.begin() + row * kSide + 7, 14, 255);
+  for (std::size_t row = 7; row < 24; ++row)
+    std::fill_n(input.begin() + row * kSide + 18 - (row - 7) / 2, 3, 255);
+  return input;
+}
+
+// How many full pixels the ink of an input would fill.
+inline double ink(const image::Input& input) {
+  return std::accumulate(input.begin(), input.end(), 0.0) / 255;
 }
 
 // A model's content with parameters that are all different and neither tiny nor huge.
