@@ -13,6 +13,7 @@
 
 #include "cassandra/driver/espy_cql.h"
 #include "cassandra/fake_driver.h"
+#include "cassandra/testing.h"
 #include "store/test_records.h"
 
 namespace espy::cassandra {
@@ -22,12 +23,6 @@ using store::expect_error;
 using store::kStart;
 using store::make_record;
 using namespace std::chrono_literals;
-
-ClusterOptions options() {
-  ClusterOptions options = *parse_cluster("cassandra-1/espy");
-  options.replication = 1;
-  return options;
-}
 
 std::unique_ptr<Cluster> prepared(const ClusterOptions& options) {
   Result<std::unique_ptr<Cluster>> cluster = Cluster::open(options);
@@ -62,13 +57,13 @@ TEST(ParseClusterTest, WhatIsNotOneSaysWhy) {
 
 TEST(ClusterTest, OptionsThatCannotBeAreRefused) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.plain_table = "predictions";
   expect_error(Cluster::open(asked), ErrorCode::invalid_input, "table predictions is espy's own");
-  asked = options();
+  asked = cluster_options();
   asked.buckets = 0;
   expect_error(Cluster::open(asked), ErrorCode::invalid_input, "buckets are 0");
-  asked = options();
+  asked = cluster_options();
   asked.retention = std::chrono::days{7301};
   expect_error(Cluster::open(asked), ErrorCode::invalid_input, "retention is 7301 days");
 }
@@ -76,15 +71,15 @@ TEST(ClusterTest, OptionsThatCannotBeAreRefused) {
 TEST(ClusterTest, ABuildWithoutADriverSaysSo) {
   FakeCassandra cassandra;
   cassandra.refuse_open = ESPY_CQL_ABSENT;
-  expect_error(Cluster::open(options()), ErrorCode::invalid_input,
+  expect_error(Cluster::open(cluster_options()), ErrorCode::invalid_input,
                "built without Cassandra (ESPY_CASSANDRA=OFF)");
   cassandra.refuse_open = ESPY_CQL_BAD_OPTIONS;
-  expect_error(Cluster::open(options()), ErrorCode::invalid_input, "refused by the test");
+  expect_error(Cluster::open(cluster_options()), ErrorCode::invalid_input, "refused by the test");
 }
 
 TEST(ClusterTest, WhatIsMissingIsMadeOnceAndThenChecked) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.plain_table = "mytable";
   prepared(asked);
   EXPECT_TRUE(cassandra.keyspace_exists);
@@ -101,17 +96,17 @@ TEST(ClusterTest, WhatIsMissingIsMadeOnceAndThenChecked) {
 
 TEST(ClusterTest, AnotherTableOfOurNameIsRefused) {
   FakeCassandra cassandra;
-  prepared(options());
+  prepared(cluster_options());
   for (FoundColumn& column : cassandra.tables["predictions"]) {
     if (column.name == "confidence") column.type = "double";
   }
-  const auto cluster = *Cluster::open(options());
+  const auto cluster = *Cluster::open(cluster_options());
   expect_error(cluster->prepare(), ErrorCode::invalid_input, "column confidence is double, wanted is float");
 }
 
 TEST(ClusterTest, MoreCopiesThanNodesAreRefused) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.replication = 3;
   const auto cluster = *Cluster::open(asked);
   expect_error(cluster->prepare(), ErrorCode::invalid_input,
@@ -121,11 +116,11 @@ TEST(ClusterTest, MoreCopiesThanNodesAreRefused) {
 
 TEST(ClusterTest, WhoeverOnlyReadsMakesNothing) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.create = false;
   expect_error((*Cluster::open(asked))->prepare(), ErrorCode::not_found, "no keyspace espy in cassandra");
   EXPECT_FALSE(cassandra.keyspace_exists);
-  prepared(options());
+  prepared(cluster_options());
   prepared(asked);
   cassandra.tables.erase("days");
   expect_error((*Cluster::open(asked))->prepare(), ErrorCode::not_found, "no table espy.days in cassandra");
@@ -133,7 +128,7 @@ TEST(ClusterTest, WhoeverOnlyReadsMakesNothing) {
 
 TEST(ClusterTest, FailuresSayWhoHasToActOnThem) {
   FakeCassandra cassandra;
-  const auto cluster = *Cluster::open(options());
+  const auto cluster = *Cluster::open(cluster_options());
   const auto expect = [&](int reason, ErrorCode code, std::string_view part) {
     cassandra.interfere([=](const Asked&) { return failure(reason, "said the node"); });
     expect_error(cluster->prepare(), code, part);
@@ -147,7 +142,7 @@ TEST(ClusterTest, FailuresSayWhoHasToActOnThem) {
 
 TEST(ClusterTest, AnInsertBeforeTheTablesAreCheckedIsToBeRepeated) {
   FakeCassandra cassandra;
-  const auto cluster = *Cluster::open(options());
+  const auto cluster = *Cluster::open(cluster_options());
   const Receipt receipt = cluster->insert(make_record(1));
   EXPECT_EQ(receipt.delivery, Delivery::retry);
   EXPECT_NE(receipt.error.message.find("not checked yet"), std::string::npos);
@@ -155,7 +150,7 @@ TEST(ClusterTest, AnInsertBeforeTheTablesAreCheckedIsToBeRepeated) {
 
 TEST(ClusterTest, ARecordComesBackAsItWas) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.plain_table = "mytable";
   asked.node = "here";
   const auto cluster = prepared(asked);
@@ -173,7 +168,7 @@ TEST(ClusterTest, ARecordComesBackAsItWas) {
 
 TEST(ClusterTest, ARecordCountsAsConfirmedWhenAllItsRowsAre) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.plain_table = "mytable";
   const auto cluster = prepared(asked);
   for (const std::string_view table : {"espy.days", "espy.predictions", "espy.mytable"}) {
@@ -192,7 +187,7 @@ TEST(ClusterTest, ARecordCountsAsConfirmedWhenAllItsRowsAre) {
 
 TEST(ClusterTest, RecordsLiveAsLongAsTheRetentionFromTheirOwnTime) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.retention = std::chrono::days{10};
   asked.clock = [] { return kStart + std::chrono::days{4}; };
   auto cluster = prepared(asked);
@@ -210,7 +205,7 @@ TEST(ClusterTest, RecordsLiveAsLongAsTheRetentionFromTheirOwnTime) {
 
 TEST(ClusterTest, PagesMergeAllPartitionsNewestFirst) {
   FakeCassandra cassandra;
-  const auto cluster = prepared(options());
+  const auto cluster = prepared(cluster_options());
   std::vector<store::Record> all;
   for (int number = 0; number < 240; ++number) {
     store::Record record = make_record(number);
@@ -278,7 +273,7 @@ TEST(ClusterTest, PagesMergeAllPartitionsNewestFirst) {
 
 TEST(ClusterTest, EveryReadShowsTheNewestCorrection) {
   FakeCassandra cassandra;
-  const auto cluster = prepared(options());
+  const auto cluster = prepared(cluster_options());
   for (int number = 0; number < 50; ++number) (void)cluster->insert(make_record(number));
   store::Correction newest;
   for (const int label : {3, 8}) {
@@ -313,7 +308,7 @@ TEST(ClusterTest, EveryReadShowsTheNewestCorrection) {
 
 TEST(ClusterTest, AWithdrawnRecordIsGoneWithAllThatBelongsToIt) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.plain_table = "mytable";
   const auto cluster = prepared(asked);
   const store::Record record = make_record(7);
@@ -334,7 +329,7 @@ TEST(ClusterTest, AWithdrawnRecordIsGoneWithAllThatBelongsToIt) {
 
 TEST(ClusterTest, DigestsTellWhetherTwoPlacesHoldTheSame) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.buckets = 1;
   const auto cluster = prepared(asked);
   Digest here;
@@ -353,7 +348,7 @@ TEST(ClusterTest, DigestsTellWhetherTwoPlacesHoldTheSame) {
 
 TEST(ClusterTest, AnInsertInFlightIsAnsweredWhenTheClusterIsClosed) {
   FakeCassandra cassandra;
-  auto cluster = prepared(options());
+  auto cluster = prepared(cluster_options());
   cassandra.hold();
   int answers = 0;
   for (int number = 0; number < 10; ++number) {
@@ -368,7 +363,7 @@ TEST(ClusterTest, AnInsertInFlightIsAnsweredWhenTheClusterIsClosed) {
 
 TEST(ClusterTest, MoreInsertsThanTheLimitAreToBeRepeated) {
   FakeCassandra cassandra;
-  ClusterOptions asked = options();
+  ClusterOptions asked = cluster_options();
   asked.max_outstanding = 4;
   auto cluster = prepared(asked);
   (void)cluster->insert(make_record(0));  // from here on the day is known

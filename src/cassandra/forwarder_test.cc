@@ -22,12 +22,6 @@ namespace {
 using store::make_record;
 using namespace std::chrono_literals;
 
-ClusterOptions cluster_options() {
-  ClusterOptions options = *parse_cluster("cassandra-1/espy");
-  options.replication = 1;
-  return options;
-}
-
 ForwarderOptions quick() {
   ForwarderOptions options;
   options.records_per_second = 0;

@@ -9,6 +9,7 @@
 
 #include "cassandra/driver/espy_cql.h"
 #include "cassandra/fake_driver.h"
+#include "cassandra/testing.h"
 #include "store/test_records.h"
 
 namespace espy::cassandra {
@@ -21,9 +22,7 @@ using store::make_upload;
 class MergedHistoryTest : public ::testing::Test {
  protected:
   MergedHistoryTest() {
-    ClusterOptions options = *parse_cluster("cassandra-1/espy");
-    options.replication = 1;
-    cluster_ = *Cluster::open(options);
+    cluster_ = *Cluster::open(cluster_options());
     EXPECT_TRUE(cluster_->prepare());
     outbox_ = *own_->open_outbox("cassandra:espy", 1'000'000);
     history_ = std::make_unique<MergedHistory>(*own_, *cluster_, outbox_.get());

@@ -11,6 +11,7 @@
 
 #include "cassandra/driver/espy_cql.h"
 #include "cassandra/fake_driver.h"
+#include "cassandra/testing.h"
 #include "store/test_records.h"
 
 namespace espy::cassandra {
@@ -23,8 +24,7 @@ using namespace std::chrono_literals;
 
 SharedStoreOptions options() {
   SharedStoreOptions options;
-  options.cluster = *parse_cluster("cassandra-1/espy");
-  options.cluster.replication = 1;
+  options.cluster = cluster_options();
   options.forwarder.idle_pause = 5ms;
   options.forwarder.first_pause = 5ms;
   options.forwarder.last_pause = 20ms;

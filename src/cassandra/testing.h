@@ -16,6 +16,13 @@
 
 namespace espy::cassandra {
 
+// A cluster that the fake driver is.
+inline ClusterOptions cluster_options() {
+  ClusterOptions options = *parse_cluster("cassandra-1/espy");
+  options.replication = 1;
+  return options;
+}
+
 // A history in memory: what it is told is kept as if on disk.
 class Journal : public store::Outbox {
  public:
