@@ -4,8 +4,16 @@
 # the module's layering rule. DEPS are the espy modules whose headers it may include (espy::base, ...);
 # PRIVATE_DEPS are the foreign libraries that it owns. tools/check_layering.py reads the rules from
 # layering.json in the build folder and fails the test "layering" when an #include breaks one.
+set(ESPY_SMALL_MODULES "" CACHE STRING "Modules to compile for size rather than speed: the image's, where it does not show")
+
+# What runs in an emulator takes its time.
+set(ESPY_UNIT_TEST_TIMEOUT 300)
+if(CMAKE_CROSSCOMPILING)
+  set(ESPY_UNIT_TEST_TIMEOUT 3000)
+endif()
 if(BUILD_TESTING)
   find_package(GTest REQUIRED)
+  add_custom_target(espy_unit_tests)  # builds all of them, and nothing else
 endif()
 
 function(espy_module NAME)
@@ -19,6 +27,9 @@ function(espy_module NAME)
   target_sources(espy_${NAME} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/src FILES ${MODULE_HDRS})
   target_compile_features(espy_${NAME} PUBLIC cxx_std_20)
   target_link_libraries(espy_${NAME} PUBLIC ${MODULE_DEPS} PRIVATE espy_flags ${MODULE_PRIVATE_DEPS})
+  if(NAME IN_LIST ESPY_SMALL_MODULES)
+    target_compile_options(espy_${NAME} PRIVATE -Os)
+  endif()
   set_target_properties(espy_${NAME} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 
   if(NOT BUILD_TESTING)
@@ -29,9 +40,12 @@ function(espy_module NAME)
     add_executable(${NAME}_${TEST_NAME} ${TEST_SOURCE})
     target_link_libraries(${NAME}_${TEST_NAME} PRIVATE espy::${NAME} espy_flags GTest::gtest_main
                                                        ${MODULE_TEST_DEPS})
-    target_compile_definitions(${NAME}_${TEST_NAME} PRIVATE ESPY_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
     add_test(NAME ${NAME}/${TEST_NAME} COMMAND ${NAME}_${TEST_NAME})
-    set_tests_properties(${NAME}/${TEST_NAME} PROPERTIES LABELS unit TIMEOUT 300)
+    set_tests_properties(${NAME}/${TEST_NAME} PROPERTIES LABELS unit TIMEOUT ${ESPY_UNIT_TEST_TIMEOUT})
+    if(CMAKE_CROSSCOMPILING)
+      set_tests_properties(${NAME}/${TEST_NAME} PROPERTIES ENVIRONMENT ESPY_TEST_EMULATED=1)
+    endif()
+    add_dependencies(espy_unit_tests ${NAME}_${TEST_NAME})
   endforeach()
 
   list(TRANSFORM MODULE_DEPS REPLACE "^espy::(.*)$" "\"\\1\"" OUTPUT_VARIABLE RULE)

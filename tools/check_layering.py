@@ -17,8 +17,9 @@ import sys
 OWNERS = {
     "spdlog/": "base",
     "fmt/": "base",
-    "openssl/": "base",
-    "libdeflate.h": "image",
+    "openssl/evp.h": "base",  # libcrypto
+    "openssl/ssl.h": "http",  # libssl
+    "libdeflate.h": "base",
     "jpeglib.h": "image",
     "jerror.h": "image",
     "gif_lib.h": "image",
@@ -31,6 +32,8 @@ OWNERS = {
     "zlib.h": "model",
     "sqlite3.h": "store",
     "boost/": "http",
+    "grpc/": "grpc",
+    "grpcpp/": "grpc",
     "CLI/": "cli",
 }
 

@@ -4,7 +4,8 @@
 
 #include <cassert>
 #include <memory>
-#include <string_view>
+
+#include "base/hex.h"
 
 namespace espy {
 
@@ -27,15 +28,10 @@ Sha256 sha256(std::initializer_list<std::span<const std::byte>> parts) {
   return digest;
 }
 
-std::string to_hex(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view kHexDigits = "0123456789abcdef";
-  std::string text;
-  text.reserve(bytes.size() * 2);
-  for (const std::uint8_t byte : bytes) {
-    text += kHexDigits[byte >> 4];
-    text += kHexDigits[byte & 0x0f];
-  }
-  return text;
+std::optional<Sha256> parse_sha256(std::string_view text) {
+  Sha256 digest;
+  if (!parse_hex(text, digest)) return {};
+  return digest;
 }
 
 }  // namespace espy

@@ -5,8 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
-#include <string>
+#include <string_view>
 
 namespace espy {
 
@@ -17,7 +18,7 @@ Sha256 sha256(std::span<const std::byte> bytes);
 // Returns the digest of the parts one after another.
 Sha256 sha256(std::initializer_list<std::span<const std::byte>> parts);
 
-// Returns two lower-case digits a byte.
-std::string to_hex(std::span<const std::uint8_t> bytes);
+// Reads a digest as to_hex writes it; nothing for any other text.
+std::optional<Sha256> parse_sha256(std::string_view text);
 
 }  // namespace espy

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 
 namespace espy {
 namespace {
@@ -13,6 +14,13 @@ TEST(Digest, MatchesTheStandardsExamples) {
   EXPECT_EQ(to_hex(sha256(as_bytes("abc"))),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(sha256({as_bytes("a"), {}, as_bytes("bc")}), sha256(as_bytes("abc")));
+}
+
+TEST(Digest, IsReadAsItIsWritten) {
+  const Sha256 digest = sha256(as_bytes("abc"));
+  EXPECT_EQ(parse_sha256(to_hex(digest)), digest);
+  EXPECT_FALSE(parse_sha256(to_hex(digest).substr(1)));
+  EXPECT_FALSE(parse_sha256("z" + to_hex(digest).substr(1)));
 }
 
 }  // namespace

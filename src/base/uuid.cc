@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+
+#include "base/hex.h"
 
 namespace espy {
 namespace {
 
-constexpr std::string_view kHexDigits = "0123456789abcdef";
+constexpr std::array<std::size_t, 4> kDashes = {8, 13, 18, 23};  // where they stand in the text
 
 std::uint64_t ticks_of(const Uuid& uuid) {
   std::uint64_t milliseconds = 0;
@@ -17,33 +20,26 @@ std::uint64_t ticks_of(const Uuid& uuid) {
 }  // namespace
 
 std::string to_string(const Uuid& uuid) {
-  std::string text;
-  text.reserve(36);
-  for (size_t i = 0; i < uuid.bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += kHexDigits[uuid.bytes[i] >> 4];
-    text += kHexDigits[uuid.bytes[i] & 0x0f];
-  }
+  std::string text = to_hex(uuid.bytes);
+  for (const std::size_t dash : kDashes) text.insert(dash, 1, '-');
   return text;
 }
 
 std::optional<Uuid> parse_uuid(std::string_view text) {
-  if (text.size() != 36) return std::nullopt;
-  Uuid uuid;
-  size_t nibble = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (i == 8 || i == 13 || i == 18 || i == 23) {
-      if (c != '-') return std::nullopt;
-      continue;
-    }
-    if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
-    const size_t value = kHexDigits.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    auto& byte = uuid.bytes[nibble / 2];
-    byte = static_cast<std::uint8_t>(byte << 4 | value);
-    ++nibble;
+  constexpr std::size_t kLength = 36;
+  if (text.size() != kLength) return std::nullopt;
+  std::array<char, kLength - kDashes.size()> digits;
+  std::size_t count = 0;
+  std::size_t begin = 0;
+  for (const std::size_t dash : kDashes) {
+    if (text[dash] != '-') return std::nullopt;
+    text.copy(digits.data() + count, dash - begin, begin);
+    count += dash - begin;
+    begin = dash + 1;
   }
+  text.copy(digits.data() + count, kLength - begin, begin);
+  Uuid uuid;
+  if (!parse_hex({digits.data(), digits.size()}, uuid.bytes)) return std::nullopt;
   return uuid;
 }
 

@@ -30,6 +30,9 @@ enum class Consistency {
   local_one,     // one: its disk may hold the only copy
 };
 
+// Who has a record that was confirmed, or read, so.
+store::Holder holder_of(Consistency consistency);
+
 // How a keyspace that is missing is made.
 enum class Placement {
   data_centre,  // NetworkTopologyStrategy, all replicas in the data centre of the node that is asked
@@ -100,16 +103,6 @@ struct Partition {
   int bucket = 0;
 };
 
-// Tells whether two places hold the same records, without moving them.
-struct Digest {
-  std::uint64_t count = 0;
-  Uuid ids;  // all ids, combined by exclusive or
-
-  void add(const Uuid& id);
-  void add(const Digest& others);  // of other records
-  bool operator==(const Digest&) const = default;
-};
-
 class Driver;
 
 // Threads: all functions may be called from any thread at once, the waiting ones not from a completion.
@@ -157,7 +150,7 @@ class Cluster {
   std::uint64_t losses() const;
 
   // Returns the partition of a record. Only after prepare().
-  Partition partition_of(const store::Record& record) const;
+  Partition partition_of(const Uuid& record, const std::string& model) const;
 
   // Errors: not_found, unavailable, corrupt (the row is not what espy writes).
   Result<store::Record> find(const Uuid& id);
@@ -167,9 +160,16 @@ class Cluster {
   // Errors: invalid_input (limit out of range), unavailable (also: `list_limit` is over), corrupt.
   Result<store::Page> list(const store::Query& query);
 
-  // Returns what the cluster has of a partition. Reads all its ids, 5,000 a request.
-  // Errors: unavailable, corrupt.
-  Result<Digest> digest(const Partition& partition);
+  // Returns the ids of the records in a partition that lie from `first` to `last`, or those of all
+  // corrections of these records, in order; 5,000 a request. Errors: unavailable, corrupt.
+  enum class Kind { records, corrections };
+  Result<std::vector<Uuid>> ids(Kind kind, const Partition& partition, const Uuid& first, const Uuid& last);
+
+  // Returns whether a record is young enough to be there (ClusterOptions::retention), for an hour more.
+  bool keeps(const Uuid& id) const;
+
+  // Returns how many replicas answered what was read from here.
+  Consistency consistency() const;
 
  private:
   struct State;

@@ -169,6 +169,24 @@ void Driver::fetch() {
   }
 }
 
+namespace {
+
+// What lies behind a connection that fails, where OpenSSL's words (its error strings do not change) or the
+// moment of the failure tell; ends with a colon and a space.
+std::string_view cause_of(std::string_view message) {
+  const auto says = [&](std::string_view piece) { return message.find(piece) != std::string_view::npos; };
+  if (says("certificate verify failed")) {
+    return "the node's certificate is not signed by the given authority, or does not name its address: ";
+  }
+  if (says("wrong version number")) return "the node speaks no TLS: ";
+  if (says("Request: OPTIONS") && says("Connection broken")) {
+    return "the node ended the connection at once, as one does that wants TLS: ";
+  }
+  return {};
+}
+
+}  // namespace
+
 Error error_of(const Answer& answer) {
   switch (answer.reason) {
     case ESPY_CQL_LOGIN_REFUSED:
@@ -178,7 +196,8 @@ Error error_of(const Answer& answer) {
     case ESPY_CQL_INVALID:
       return {ErrorCode::invalid_input, format("cassandra refuses the statement: {}", answer.message)};
     case ESPY_CQL_NO_CONNECTION:
-      return {ErrorCode::unavailable, format("cassandra cannot be reached: {}", answer.message)};
+      return {ErrorCode::unavailable,
+              format("cassandra cannot be reached: {}{}", cause_of(answer.message), answer.message)};
     default:
       return {ErrorCode::unavailable, format("cassandra: {}", answer.message)};
   }

@@ -352,6 +352,12 @@ Said FakeCassandra::from_tables(const Asked& request) {
     std::vector<std::string> rows;
     for (auto row = corrections.rbegin(); row != corrections.rend(); ++row) {
       if (!begins(row->second, partition) || row->first.first < first || row->first.first > last) continue;
+      if (begins(statement, "SELECT correction_id ")) {
+        CellWriter cell;
+        cell.uuid(row->first.second);
+        rows.push_back(cell.bytes());
+        continue;
+      }
       std::string_view cells = row->second;
       raw_cells(cells, 3);
       rows.emplace_back(raw_cells(cells, 8));
@@ -363,12 +369,14 @@ Said FakeCassandra::from_tables(const Asked& request) {
     const std::string partition{raw_cells(rest, 3)};
     CellReader key(rest);
     const bool one = contains(statement, "id = ?");
-    const Uuid id = rest.empty() ? Uuid{} : key.uuid();
+    const Uuid id = key.uuid();
     std::vector<std::string> rows;
+    const Uuid last = begins(statement, "SELECT id ") ? key.uuid() : Uuid{};
     const bool oldest_first = contains(statement, "ORDER BY id ASC");
     for (auto row = predictions.rbegin(); row != predictions.rend(); ++row) {
       if (!begins(row->second, partition)) continue;
       if (begins(statement, "SELECT id ")) {
+        if (row->first < id || row->first > last) continue;
         CellWriter cell;
         cell.uuid(row->first);
         rows.push_back(cell.bytes());

@@ -105,6 +105,16 @@ void Forwarder::tell_late(Time now) {
   }
 }
 
+void Forwarder::send_again(std::span<const std::int64_t> places) {
+  {
+    const std::lock_guard lock(mutex_);
+    again_.insert(places.begin(), places.end());
+    figures_.to_send_again = again_.size();
+    woken_ = true;
+  }
+  changed_.notify_one();
+}
+
 ForwarderFigures Forwarder::figures() {
   const std::lock_guard lock(mutex_);
   return figures_;
@@ -141,6 +151,9 @@ void Forwarder::run() {
     more = prepare() && settle_refusals() && advance() && settle() && withdraw() && send();
     const std::lock_guard lock(mutex_);
     figures_.in_flight = in_flight_;
+    figures_.to_send_again =
+        again_.size() + static_cast<std::size_t>(std::count_if(resent_.begin(), resent_.end(),
+                                                               [](const auto& one) { return !one.second; }));
     figures_.confirmed_place = std::max<std::int64_t>(cursor_, 0);
     figures_.settled_place = settled_;
   }
@@ -169,15 +182,26 @@ bool Forwarder::prepare() {
 // Begins again behind what is settled when a node went away.
 void Forwarder::go_back() {
   const std::uint64_t losses = cluster_.losses();
-  if (losses == std::exchange(losses_, losses) || cursor_ < 0 || read_to_ == settled_) return;
-  log::warning(format("a cassandra node went away: {} entries are sent again", cursor_ - settled_));
+  if (losses == std::exchange(losses_, losses) || cursor_ < 0) return;
+  if (read_to_ == settled_ && resent_.empty()) return;
+  // What was confirmed and may be lost; what was only sent would have come again anyway.
+  std::int64_t confirmed = cursor_ - settled_;
+  for (const auto& [place, sent] : window_) confirmed += place > cursor_ && sent.done;
+  for (const auto& [place, when] : resent_) confirmed += when.has_value();
+  if (confirmed > 0) {
+    log::warning(
+        format("a cassandra node went away: what was confirmed last, {} entries, is sent again", confirmed));
+  }
   cursor_ = read_to_ = settled_;
   window_.clear();
   waiting_ = 0;
   marks_.clear();
   ++generation_;
   const std::lock_guard lock(mutex_);
-  ++figures_.losses;
+  for (const auto& [place, when] : resent_) again_.insert(place);
+  resent_.clear();
+  figures_.losses += confirmed > 0;
+  figures_.to_send_again = again_.size();
   figures_.confirmed_place = cursor_;
 }
 
@@ -216,8 +240,49 @@ bool Forwarder::send() {
   return held_back;
 }
 
+// Puts what is to be sent again into the window. Returns whether that worked.
+bool Forwarder::read_again() {
+  bool begins = false;
+  {
+    const std::lock_guard lock(mutex_);
+    begins = !again_.empty() && resent_.empty();
+  }
+  // Whoever lost records may have lost the days that lead to them, or a whole table.
+  if (begins) {
+    if (const Result<void> ready = cluster_.prepare(); !ready) {
+      fail(ready.error());
+      return false;
+    }
+  }
+  while (waiting_ < options_.window) {
+    std::int64_t place = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      // What lies behind the cursor is sent in any case.
+      again_.erase(again_.upper_bound(cursor_), again_.end());
+      if (again_.empty()) break;
+      place = *again_.begin();
+    }
+    Result<std::vector<store::Outgoing>> read = outbox_.read(place - 1, 1);
+    if (!read) {
+      fail(read.error());
+      return false;
+    }
+    if (!read->empty() && read->front().place == place) {
+      Sent sent{std::move(read->front())};
+      if (const auto* damage = std::get_if<Error>(&sent.what.entry)) sent.refusal = damage->message;
+      if (window_.emplace(place, std::move(sent)).second) ++waiting_;
+      resent_[place] = std::nullopt;
+    }
+    const std::lock_guard lock(mutex_);
+    again_.erase(place);
+  }
+  return true;
+}
+
 // Fills the window up. Returns whether that worked.
 bool Forwarder::read_more() {
+  if (!read_again()) return false;
   if (waiting_ > options_.window * 3 / 4) return true;  // not a query of the history for every entry
   if (window_.size() >= options_.window * kWindowsBehindGap) return true;
   Result<std::vector<store::Outgoing>> read = outbox_.read(read_to_, options_.window - waiting_);
@@ -271,6 +336,11 @@ void Forwarder::settle_answers(std::deque<Arrived> arrived) {
         {
           const std::lock_guard lock(mutex_);
           ++figures_.confirmed;
+        }
+        if (const auto again = resent_.find(one.place); again != resent_.end() && !again->second) {
+          again->second = steady_clock::now();
+          const std::lock_guard lock(mutex_);
+          ++figures_.sent_again;
         }
         if (const auto* record = std::get_if<store::Record>(&sent.what.entry)) tell(record->id, {});
         finish(sent);
@@ -327,7 +397,7 @@ bool Forwarder::settle_refusals() {
 // Moves the cursor behind what is done, without a gap, and notes when it got there.
 bool Forwarder::advance() {
   auto end = window_.begin();
-  for (; end != window_.end() && end->second.done; ++end) cursor_ = end->first;
+  for (; end != window_.end() && end->second.done; ++end) cursor_ = std::max(cursor_, end->first);
   window_.erase(window_.begin(), end);
   const Time now = steady_clock::now();
   const bool is_new = cursor_ > (marks_.empty() ? settled_ : marks_.back().place);
@@ -339,6 +409,9 @@ bool Forwarder::advance() {
 // Keeps how far it has got for good. Returns whether that worked.
 bool Forwarder::settle() {
   const Time long_ago = steady_clock::now() - options_.settle_after;
+  std::erase_if(resent_, [&](const auto& one) {
+    return one.second ? *one.second <= long_ago : !window_.contains(one.first);
+  });
   std::int64_t place = settled_;
   std::size_t passed = 0;
   for (; passed < marks_.size() && marks_[passed].time <= long_ago; ++passed) place = marks_[passed].place;

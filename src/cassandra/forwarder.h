@@ -10,7 +10,10 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <random>
+#include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -45,11 +48,13 @@ struct ForwarderFigures {
   std::int64_t confirmed_place = 0;
   std::int64_t settled_place = 0;
   // Since the start:
-  std::uint64_t confirmed = 0;  // answers that confirm an entry, one that is sent again among them
-  std::uint64_t rejected = 0;   // dead letters
-  std::uint64_t retries = 0;    // inserts that had to be repeated
-  std::uint64_t withdrawn = 0;  // records that were erased there
-  std::uint64_t losses = 0;     // times that entries were sent again, because a node had gone away
+  std::uint64_t confirmed = 0;    // answers that confirm an entry, one that is sent again among them
+  std::uint64_t rejected = 0;     // dead letters
+  std::uint64_t retries = 0;      // inserts that had to be repeated
+  std::uint64_t withdrawn = 0;    // records that were erased there
+  std::uint64_t losses = 0;       // times that entries were sent again, because a node had gone away
+  std::uint64_t sent_again = 0;   // entries that send_again() named, and that were confirmed again
+  std::size_t to_send_again = 0;  // likewise, and not yet
   std::size_t in_flight = 0;
   bool connected = false;  // the last answer was not a failure
   std::string problem;     // the newest failure while not connected
@@ -75,6 +80,10 @@ class Forwarder {
   // dead letter, is not confirmed within `limit`, or the forwarder ends. To be called before the record is
   // appended. `done` is called on the forwarder's thread: be quick.
   void expect(const Uuid& record, std::chrono::milliseconds limit, std::function<void(Result<void>)> done);
+
+  // Sends entries again that were settled, because the cluster has lost them; those that are gone here are
+  // left out. From there on they are like new ones, but for the figures of places.
+  void send_again(std::span<const std::int64_t> places);
 
   ForwarderFigures figures();
 
@@ -109,6 +118,7 @@ class Forwarder {
   bool prepare();
   void go_back();
   bool send();
+  bool read_again();
   bool read_more();
   Window::iterator next_to_try();
   void send_one(std::int64_t place, Sent& sent);
@@ -135,6 +145,7 @@ class Forwarder {
   std::vector<Uuid> withdrawn_;  // confirmed, to be kept
   std::map<Uuid, Expectation> expected_;
   std::deque<std::pair<Time, Uuid>> limits_;  // of those, earliest first
+  std::set<std::int64_t> again_;              // places to be sent again
   bool stopping_ = false;
   bool woken_ = false;
   ForwarderFigures figures_;
@@ -145,8 +156,10 @@ class Forwarder {
   std::int64_t cursor_ = -1;  // everything up to here is confirmed or a dead letter; < 0: not read yet
   std::int64_t settled_ = 0;  // likewise for good, and kept in the outbox
   std::int64_t read_to_ = 0;
-  std::int64_t tried_ = 0;    // the last one while failing
-  std::deque<Mark> marks_;    // behind settled_
+  std::int64_t tried_ = 0;  // the last one while failing
+  std::deque<Mark> marks_;  // behind settled_
+  // Places that are sent again: when they were confirmed, for they are not safe sooner than others.
+  std::map<std::int64_t, std::optional<Time>> resent_;
   std::uint64_t losses_ = 0;  // of the cluster's, those that are dealt with
   std::size_t in_flight_ = 0;
   std::size_t withdrawals_in_flight_ = 0;

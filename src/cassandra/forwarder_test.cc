@@ -31,14 +31,6 @@ ForwarderOptions quick() {
   return options;
 }
 
-void wait_for(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + 60s;
-  while (!condition()) {
-    ASSERT_LT(std::chrono::steady_clock::now(), end) << "does not happen";
-    std::this_thread::sleep_for(1ms);
-  }
-}
-
 std::size_t rows(FakeCassandra& cassandra) {
   const std::lock_guard lock(cassandra.mutex);
   return cassandra.predictions.size();
@@ -191,6 +183,27 @@ TEST(ForwarderTest, WhatIsNotSettledIsSentAgainAfterANodeWentAway) {
   forwarder.wake();
   wait_for([&] { return rows(cassandra) == 40 && *journal.settled() == 100; });
   EXPECT_EQ(forwarder.figures().losses, 1u);
+}
+
+TEST(ForwarderTest, ANodeThatWentAwayBeforeItConfirmedAnythingIsNoLoss) {
+  FakeCassandra cassandra;
+  std::atomic<bool> down = true;
+  cassandra.interfere([&](const Asked& asked) -> std::optional<Said> {
+    if (!down || !asked.statement.starts_with("INSERT INTO espy.predictions")) return {};
+    return Said{ESPY_CQL_RETRY, ESPY_CQL_NO_CONNECTION, "nobody there"};
+  });
+  Journal journal(20);
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().retries >= 20; });
+  {
+    const std::lock_guard lock(cassandra.mutex);
+    ++cassandra.losses;
+  }
+  std::this_thread::sleep_for(100ms);  // it looks each 20 ms
+  EXPECT_EQ(forwarder.figures().losses, 0u);
+  down = false;
+  wait_for([&] { return forwarder.figures().confirmed_place == 20; });
 }
 
 TEST(ForwarderTest, NothingIsSettledBeforeItsTime) {

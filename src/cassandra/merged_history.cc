@@ -28,6 +28,7 @@ store::Page merge(store::Page own, store::Page theirs, const store::Query& query
   for (store::Record& record : merged.records) {
     if (!once.empty() && once.back().id == record.id) {
       keep_newest(once.back(), record.correction);
+      once.back().held_by = std::max(once.back().held_by, record.held_by);
     } else {
       once.push_back(std::move(record));
     }
@@ -57,7 +58,9 @@ Result<store::Listing> MergedHistory::list(const store::Query& query) {
   Result<store::Page> theirs = cluster_.list(query);
   Result<store::Page> own = own_.list(query);
   if (!own) return std::move(own).error();
+  for (store::Record& record : own->records) record.held_by = store::Holder::disk;
   if (!theirs) return store::Listing{*std::move(own), std::move(theirs).error().message};
+  for (store::Record& record : theirs->records) record.held_by = holder_of(cluster_.consistency());
   Result<std::vector<Uuid>> gone = withdrawn();
   if (!gone) return std::move(gone).error();
   store::Listing listing{merge(*std::move(own), *std::move(theirs), query), {}};
@@ -77,8 +80,10 @@ Result<store::Record> MergedHistory::find(const Uuid& id) {
     if (std::binary_search(gone->begin(), gone->end(), id)) return own;
   }
   Result<store::Record> theirs = cluster_.find(id);
+  if (theirs) theirs->held_by = holder_of(cluster_.consistency());
   if (!own) return theirs;
   // A record that is here is answered also when the cluster is away.
+  own->held_by = theirs ? theirs->held_by : store::Holder::disk;
   if (theirs) keep_newest(*own, theirs->correction);
   return own;
 }

@@ -9,7 +9,7 @@ namespace espy::cassandra {
 
 // What is only here yet and what is only there are both found; what is in both counts once, with its newest
 // correction. What is being withdrawn from the cluster is not found. While the cluster cannot be read, `own`
-// is read alone, and list() says so.
+// is read alone, and list() says so. Each record says who has it (store::Record::held_by).
 class MergedHistory : public store::History {
  public:
   // All must outlive it; `outbox` may be missing where nobody writes.

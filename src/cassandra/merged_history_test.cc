@@ -29,6 +29,11 @@ class MergedHistoryTest : public ::testing::Test {
   }
   void have(int number) { ASSERT_TRUE(own_->append(make_record(number), make_upload(number))); }
   void there(int number) { ASSERT_EQ(cluster_->insert(make_record(number)).delivery, Delivery::confirmed); }
+  static store::Record held(int number, store::Holder by) {
+    store::Record record = make_record(number);
+    record.held_by = by;
+    return record;
+  }
   // Everything from first to last, by pages.
   std::vector<store::Record> all(int limit, bool oldest_first = false) {
     std::vector<store::Record> records;
@@ -58,13 +63,15 @@ TEST_F(MergedHistoryTest, WhatIsHereAndWhatIsThereIsListedOnce) {
   std::vector<store::Record> expected;
   for (int number = 0; number < 60; ++number) {
     if (number % 3 != 0) have(number);
-    if (number % 2 == 0 || number % 3 == 0) there(number);
-    expected.insert(expected.begin(), make_record(number));
+    const bool is_there = number % 2 == 0 || number % 3 == 0;
+    if (is_there) there(number);
+    expected.insert(expected.begin(), held(number, is_there ? store::Holder::quorum : store::Holder::disk));
   }
   for (const int limit : {1, 7, 60, 1000}) EXPECT_EQ(all(limit), expected) << limit;
   EXPECT_EQ(all(7, true), std::vector<store::Record>(expected.rbegin(), expected.rend()));
-  EXPECT_EQ(*history_->find(make_record(3).id), make_record(3));  // there alone
-  EXPECT_EQ(*history_->find(make_record(1).id), make_record(1));  // here alone
+  EXPECT_EQ(*history_->find(make_record(3).id), held(3, store::Holder::quorum));  // there alone
+  EXPECT_EQ(*history_->find(make_record(2).id), held(2, store::Holder::quorum));
+  EXPECT_EQ(*history_->find(make_record(1).id), held(1, store::Holder::disk));  // here alone
   expect_error(history_->find(make_record(99).id), ErrorCode::not_found, "no record");
 }
 
@@ -96,9 +103,9 @@ TEST_F(MergedHistoryTest, WithoutTheClusterOursIsReadAndItIsSaid) {
   });
   const Result<store::Listing> listing = history_->list({});
   ASSERT_TRUE(listing) << listing.error().message;
-  EXPECT_EQ(listing->page.records, std::vector{make_record(1)});
+  EXPECT_EQ(listing->page.records, std::vector{held(1, store::Holder::disk)});
   EXPECT_NE(listing->missing.find("nobody there"), std::string::npos);
-  EXPECT_EQ(*history_->find(make_record(1).id), make_record(1));
+  EXPECT_EQ(*history_->find(make_record(1).id), held(1, store::Holder::disk));
   expect_error(history_->find(make_record(2).id), ErrorCode::unavailable, "nobody there");
 }
 
@@ -107,7 +114,7 @@ TEST_F(MergedHistoryTest, WhatIsErasedHereIsNotFoundThereAnyMore) {
   there(1);
   there(2);
   ASSERT_TRUE(own_->erase({.id = make_record(1).id}, ""));
-  EXPECT_EQ(all(1), std::vector{make_record(2)});
+  EXPECT_EQ(all(1), std::vector{held(2, store::Holder::quorum)});
   expect_error(history_->find(make_record(1).id), ErrorCode::not_found, "no record");
 }
 

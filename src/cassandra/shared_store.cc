@@ -12,10 +12,10 @@
 namespace espy::cassandra {
 namespace {
 
-// Answers once: with the first failure, or when both the disk and the cluster have it.
-class Both {
+// Answers once: with the first failure, or when the disk and the cluster have everything.
+class All {
  public:
-  explicit Both(store::Store::Completion done) : done_(std::move(done)) {}
+  All(std::size_t parts, store::Store::Completion done) : left_(parts), done_(std::move(done)) {}
 
   void add(Result<void> outcome) {
     store::Store::Completion done;
@@ -29,7 +29,7 @@ class Both {
 
  private:
   std::mutex mutex_;
-  int left_ = 2;
+  std::size_t left_;
   store::Store::Completion done_;
 };
 
@@ -44,9 +44,11 @@ class ForwardedStore : public SharedStore {
         outbox_(std::move(outbox)),
         cluster_(std::move(cluster)),
         everywhere_(*own_, *cluster_, outbox_.get()),
-        forwarder_(*outbox_, *cluster_, options.forwarder) {}
+        forwarder_(*outbox_, *cluster_, options.forwarder),
+        reconciler_(*own_, *outbox_, destination_, *cluster_, forwarder_, options.reconciler) {}
 
   store::History& everywhere() override { return everywhere_; }
+  Result<Compared> compare_now() override { return reconciler_.compare_now(); }
 
   ~ForwardedStore() override {
     std::unique_lock lock(mutex_);
@@ -56,21 +58,19 @@ class ForwardedStore : public SharedStore {
   using Store::append;
   void append(std::shared_ptr<const store::Entry> entry, Completion done) override {
     if (acknowledge_ == Acknowledge::disk) return own_->append(std::move(entry), std::move(done));
-    {
-      const std::lock_guard lock(mutex_);
-      ++appending_;
+    append_to_both({std::move(entry)}, std::move(done));
+  }
+
+  void append_together(std::vector<std::shared_ptr<const store::Entry>> entries, Completion done) override {
+    if (acknowledge_ == Acknowledge::disk) {
+      return own_->append_together(std::move(entries), std::move(done));
     }
-    const auto both = std::make_shared<Both>(std::move(done));
-    // Before the append, or the answer could come before anybody waits for it.
-    forwarder_.expect(entry->record.id, quorum_limit_,
-                      [both](Result<void> confirmed) { both->add(std::move(confirmed)); });
-    own_->append(std::move(entry), [this, both](Result<void> durable) {
-      if (durable) forwarder_.wake();
-      both->add(std::move(durable));
-      const std::lock_guard lock(mutex_);
-      --appending_;
-      answered_.notify_one();
-    });
+    append_to_both(std::move(entries), std::move(done));
+  }
+
+  std::optional<store::Holder> holder() const override {
+    if (acknowledge_ == Acknowledge::disk) return store::Holder::disk;
+    return holder_of(cluster_->consistency());
   }
 
   using Store::correct;
@@ -90,6 +90,7 @@ class ForwardedStore : public SharedStore {
     for (store::DestinationStatus& destination : status->destinations) {
       if (destination.name != destination_) continue;
       const ForwarderFigures figures = forwarder_.figures();
+      const ReconcilerFigures found = reconciler_.figures();
       const Result<store::Pending> pending = outbox_->pending(figures.confirmed_place);
       if (!pending) return pending.error();
       destination.forwarding = store::ForwardingStatus{
@@ -99,6 +100,10 @@ class ForwardedStore : public SharedStore {
           .rejected = figures.rejected,
           .retries = figures.retries,
           .losses = figures.losses,
+          .comparisons = found.comparisons,
+          .missing = found.missing,
+          .sent_again = figures.sent_again,
+          .to_send_again = figures.to_send_again,
           .in_flight = figures.in_flight,
           .connected = figures.connected,
           .problem = figures.problem,
@@ -108,6 +113,10 @@ class ForwardedStore : public SharedStore {
   }
 
   bool keeps_upload(std::uint64_t bytes) const override { return own_->keeps_upload(bytes); }
+  Result<std::vector<store::Carried>> carried(const std::string& destination, const Uuid& after,
+                                              std::size_t limit) override {
+    return own_->carried(destination, after, limit);
+  }
   Result<store::Record> find(const Uuid& id) override { return own_->find(id); }
   Result<std::vector<store::Correction>> corrections(const Uuid& id) override {
     return own_->corrections(id);
@@ -130,6 +139,41 @@ class ForwardedStore : public SharedStore {
   Result<std::optional<Uuid>> newest_id() override { return own_->newest_id(); }
 
  private:
+  void append_to_both(std::vector<std::shared_ptr<const store::Entry>> entries, Completion done) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++appending_;
+    }
+    const auto all = std::make_shared<All>(1 + entries.size(), std::move(done));
+    // Before the append, or the answer could come before anybody waits for it.
+    for (const auto& entry : entries) {
+      forwarder_.expect(entry->record.id, quorum_limit_,
+                        [all](Result<void> confirmed) { all->add(std::move(confirmed)); });
+    }
+    auto kept = entries;
+    own_->append_together(std::move(entries), [this, all, kept = std::move(kept)](Result<void> durable) {
+      if (durable) {
+        forwarder_.wake();
+        for (const auto& entry : kept) {
+          if (entry->retry && entry->retry->earlier) all->add(confirmed(*entry->retry));
+        }
+      }
+      all->add(std::move(durable));
+      const std::lock_guard lock(mutex_);
+      --appending_;
+      answered_.notify_one();
+    });
+  }
+
+  // Whether the cluster has the record that stands for a repeated one. Nobody waits for that again: it is
+  // asked for once, and whoever repeats may do so once more.
+  Result<void> confirmed(const store::Retry& retry) {
+    if (retry.earlier_place <= forwarder_.figures().confirmed_place) return {};
+    return Error{
+        ErrorCode::unavailable,
+        format("record {} is on disk, and Cassandra has not confirmed it yet", to_string(retry.earlier->id))};
+  }
+
   const Acknowledge acknowledge_;
   const std::chrono::milliseconds quorum_limit_;
   const std::string destination_;
@@ -142,15 +186,18 @@ class ForwardedStore : public SharedStore {
   std::unique_ptr<Cluster> cluster_;
   MergedHistory everywhere_;
   Forwarder forwarder_;
+  Reconciler reconciler_;
 };
 
 }  // namespace
+
+std::string destination_of(const ClusterOptions& cluster) { return format("cassandra:{}", cluster.keyspace); }
 
 Result<std::unique_ptr<SharedStore>> share(std::unique_ptr<store::Store> own,
                                            const SharedStoreOptions& options) {
   Result<std::unique_ptr<Cluster>> cluster = Cluster::open(options.cluster);
   if (!cluster) return std::move(cluster).error();
-  const std::string destination = format("cassandra:{}", options.cluster.keyspace);
+  const std::string destination = destination_of(options.cluster);
   Result<std::unique_ptr<store::Outbox>> outbox = own->open_outbox(destination, options.max_pending);
   if (!outbox) return std::move(outbox).error();
   return std::unique_ptr<SharedStore>(std::make_unique<ForwardedStore>(

@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/result.h"
 #include "cassandra/cluster.h"
 #include "cassandra/forwarder.h"
+#include "cassandra/reconciler.h"
 #include "store/history.h"
 #include "store/store.h"
 
@@ -22,6 +24,7 @@ enum class Acknowledge {
 struct SharedStoreOptions {
   ClusterOptions cluster;
   ForwarderOptions forwarder;
+  ReconcilerOptions reconciler;
   Acknowledge acknowledge = Acknowledge::disk;
   // How long an append waits for the cluster's confirmation; after that it is answered `unavailable`,
   // although the disk has it and the cluster will.
@@ -35,7 +38,13 @@ class SharedStore : public store::Store {
  public:
   // The history of all that share the keyspace.
   virtual store::History& everywhere() = 0;
+
+  // As Reconciler::compare_now.
+  virtual Result<Compared> compare_now() = 0;
 };
+
+// Returns the name by which a history knows the cluster as a destination (store/outbox.h).
+std::string destination_of(const ClusterOptions& cluster);
 
 // Returns a store that does everything as `own`, which is open for writing, and carries it to the cluster.
 // Whether the cluster can be reached shows in status() and in the log; nothing but Acknowledge::quorum waits

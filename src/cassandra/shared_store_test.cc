@@ -101,6 +101,8 @@ TEST(SharedStoreTest, AQuorumIsWaitedForWhenAsked) {
   const auto store = shared(asked);
   ASSERT_TRUE(store->append(make_record(0), make_upload(0)));
   EXPECT_EQ(cassandra.predictions.count(make_record(0).id), 1u);
+  EXPECT_EQ(store->holder(), store::Holder::quorum);
+  EXPECT_EQ(shared(options())->holder(), store::Holder::disk);
 }
 
 TEST(SharedStoreTest, AQuorumThatDoesNotComeIsSaidInTime) {

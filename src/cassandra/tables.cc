@@ -200,7 +200,12 @@ std::string find_record(std::string_view keyspace) {
 }
 
 std::string list_ids(std::string_view keyspace) {
-  return format("SELECT id FROM {}.predictions WHERE {}", keyspace, kInPartition);
+  return format("SELECT id FROM {}.predictions WHERE {} AND id >= ? AND id <= ?", keyspace, kInPartition);
+}
+
+std::string list_correction_ids(std::string_view keyspace) {
+  return format("SELECT correction_id FROM {}.corrections WHERE {} AND id >= ? AND id <= ?", keyspace,
+                kInPartition);
 }
 
 std::string list_newest(std::string_view keyspace) {

@@ -60,7 +60,9 @@ std::string keep_setting(std::string_view keyspace);  // (name, value); the firs
 std::string find_setting(std::string_view keyspace);  // (name) -> value
 std::string find_days(std::string_view keyspace);     // (first day, last day) -> day, model; newest first
 std::string find_record(std::string_view keyspace);   // (model, day, bucket, id) -> a record's columns
-std::string list_ids(std::string_view keyspace);      // (model, day, bucket) -> id
+std::string list_ids(std::string_view keyspace);      // (model, day, bucket, first id, last id) -> id
+// (model, day, bucket, first id of a record, last one) -> correction_id
+std::string list_correction_ids(std::string_view keyspace);
 // (model, day, bucket, id below) -> records' columns, newest first
 std::string list_newest(std::string_view keyspace);
 // (model, day, bucket, id above) -> records' columns, oldest first

@@ -1,11 +1,16 @@
 // What the tests of this module share, those with a real Cassandra among them.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -21,6 +26,14 @@ inline ClusterOptions cluster_options() {
   ClusterOptions options = *parse_cluster("cassandra-1/espy");
   options.replication = 1;
   return options;
+}
+
+inline void wait_for(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!condition()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), end) << "does not happen";
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 // A history in memory: what it is told is kept as if on disk.
@@ -84,6 +97,8 @@ class Journal : public store::Outbox {
     for (const Uuid& id : ids) std::erase_if(withdrawals_, [&](const auto& one) { return one.id == id; });
     return {};
   }
+
+  Result<void> keep_comparison(const store::Comparison&) override { return {}; }
 
   std::vector<std::pair<std::int64_t, std::string>> dead_letters() {
     const std::lock_guard lock(mutex_);

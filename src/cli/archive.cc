@@ -11,6 +11,7 @@
 #include "base/base64.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/hex.h"
 #include "cli/csv.h"
 #include "http/json.h"
 
@@ -107,17 +108,6 @@ std::optional<Reason> parse_reason(std::string_view text) {
   return {};
 }
 
-std::optional<Sha256> parse_digest(std::string_view text) {
-  Sha256 digest;
-  if (text.size() != 2 * digest.size()) return {};
-  for (std::size_t i = 0; i < digest.size(); ++i) {
-    const char* const digits = text.data() + 2 * i;
-    const auto [stop, reason] = std::from_chars(digits, digits + 2, digest[i], 16);
-    if (reason != std::errc() || stop != digits + 2) return {};
-  }
-  return digest;
-}
-
 void append_correction(std::vector<std::string>& values, const store::Correction& correction) {
   for (std::string& value :
        std::array{to_string(correction.id), to_string(correction.time), format("{}", correction.label),
@@ -155,7 +145,7 @@ store::Entry read_entry(Reader& reader, const Uuid& id) {
   record.verdict = reader.parsed(parse_verdict(reader.text()), "a verdict");
   record.reason = reader.parsed(parse_reason(reader.text()), "a reason");
   record.alternative = reader.text();
-  record.upload_digest = reader.parsed(parse_digest(reader.text()), "64 hexadecimal digits");
+  record.upload_digest = reader.parsed(parse_sha256(reader.text()), "64 hexadecimal digits");
   record.upload_bytes = reader.number<std::uint64_t>();
   record.latency = std::chrono::microseconds(reader.number<std::int64_t>());
   const std::string input = reader.parsed(from_base64(reader.text()), "base64");

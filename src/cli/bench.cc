@@ -307,6 +307,7 @@ ExitStatus bench_store(const std::string& folder, std::int64_t records, bool jso
                                         {"by time", pages->by_time},
                                         {"by label", pages->by_label},
                                         {"by file name", pages->by_file_name},
+                                        {"by a file name that no record has", pages->by_unknown_file_name},
                                         {"by cursor", pages->by_id}}) {
       figures.push_back({format("page of 50 {}, median", kind), count(latency.median), "us"});
       figures.push_back({format("page of 50 {}, 99th percentile", kind), count(latency.p99), "us"});

@@ -40,6 +40,10 @@ void declare_cassandra(Flags& flags, CassandraFlags& values) {
 void declare_cassandra_writer(Flags& flags, CassandraWriterFlags& values) {
   flags.text("--replication", "N", values.replication,
              "copies of each record in a keyspace that is made; simple:N takes SimpleStrategy");
+  declare_cassandra_rows(flags, values);
+}
+
+void declare_cassandra_rows(Flags& flags, CassandraWriterFlags& values) {
   flags.text("--cassandra-table", "NAME", values.plain_table,
              "a table of time, file name and number beside espy's own; without: none");
   flags.optional_number<int>("--cassandra-keep-days", "DAYS", values.keep_days, {1, 20 * 365},

@@ -29,6 +29,8 @@ struct CassandraWriterFlags {
 
 void declare_cassandra(Flags& flags, CassandraFlags& values);
 void declare_cassandra_writer(Flags& flags, CassandraWriterFlags& values);
+// Of those of the writer, the ones that say which rows there have to be.
+void declare_cassandra_rows(Flags& flags, CassandraWriterFlags& values);
 
 // Returns the cluster that is meant; nothing when none is. Errors: invalid_input.
 Result<std::optional<cassandra::ClusterOptions>> to_cluster(const CassandraFlags& values);

@@ -4,6 +4,7 @@
 
 #include "base/digest.h"
 #include "base/format.h"
+#include "base/hex.h"
 
 namespace espy::cli {
 

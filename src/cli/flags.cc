@@ -13,7 +13,8 @@ namespace espy::cli {
 namespace {
 
 // What several commands mean alike has one variable for all of them.
-constexpr std::array<std::string_view, 10> kSharedFlags = {"--json",
+constexpr std::array<std::string_view, 11> kSharedFlags = {"--json",
+                                                           "--keys",
                                                            "--store",
                                                            "--threads",
                                                            "--cassandra",
@@ -229,6 +230,13 @@ void Flags::toggle(std::string name, bool& value, std::string help) {
 
 void Flags::argument(std::string name, std::string& value, std::string help) {
   required_text(std::move(name), {}, value, std::move(help));
+}
+
+void Flags::optional_argument(std::string name, std::string& value, std::string help) {
+  add({.name = std::move(name), .text = std::move(help)}, [&value](const std::string& given) {
+    value = given;
+    return std::nullopt;
+  });
 }
 
 void Flags::repeated_argument(std::string name, std::vector<std::string>& values, std::string help) {

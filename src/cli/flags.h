@@ -80,8 +80,10 @@ class Flags {
         [&value, range](const std::string& given) { return read_number(given, range, value.emplace()); });
   }
 
-  // Arguments without a name, all required, in the order in which they are declared.
+  // Arguments without a name, in the order in which they are declared.
   void argument(std::string name, std::string& value, std::string help);
+  // As argument(), but it may be left out; it comes last.
+  void optional_argument(std::string name, std::string& value, std::string help);
   void repeated_argument(std::string name, std::vector<std::string>& values, std::string help);
 
   // A paragraph for the end of the help.

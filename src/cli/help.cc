@@ -76,7 +76,8 @@ std::string usage_line(const Command& command, const Flags& flags) {
     if (flag.required) usage += format(" {} {}", flag.name, flag.value);
   }
   for (const FlagHelp& argument : flags.arguments()) {
-    usage += " " + argument.name + (argument.repeated ? "..." : "");
+    const std::string name = argument.name + (argument.repeated ? "..." : "");
+    usage += argument.required ? " " + name : format(" [{}]", name);
   }
   return usage + " [flags]\n";
 }

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/hex.h"
 #include "cassandra/merged_history.h"
 #include "cli/cassandra_flags.h"
 #include "cli/commands.h"

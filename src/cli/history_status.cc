@@ -54,8 +54,18 @@ std::string status_json(const store::HistoryStatus& status) {
         .field("dead_letters", destination.dead_letters)
         .field("withdrawals", destination.withdrawals)
         .field_or_null("oldest_unsettled",
-                       destination.pending.oldest ? to_string(*destination.pending.oldest) : "")
-        .end_object();
+                       destination.pending.oldest ? to_string(*destination.pending.oldest) : "");
+    json.key("comparison");
+    if (destination.comparison) {
+      json.begin_object()
+          .field("time", to_string(destination.comparison->time))
+          .field("entries", destination.comparison->entries)
+          .field("missing", destination.comparison->missing)
+          .end_object();
+    } else {
+      json.null();
+    }
+    json.end_object();
   }
   json.end_array().end_object();
   return std::move(json).text();
@@ -96,6 +106,10 @@ ExitStatus show_status(const StatusSettings& settings) {
                        ? format(" (the oldest of {})", to_seconds(*destination.pending.oldest))
                        : "",
                    count(destination.dead_letters), count(destination.withdrawals));
+    if (!destination.comparison) continue;
+    text += format("{}: compared {}: {} of {} entries were missing there\n", printable(destination.name),
+                   to_seconds(destination.comparison->time), count(destination.comparison->missing),
+                   count(destination.comparison->entries));
   }
   print(text);
   return ExitStatus::done;

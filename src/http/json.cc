@@ -4,8 +4,9 @@
 #include <boost/json/serialize.hpp>
 #include <iterator>
 
+#include "base/foreign_text.h"
 #include "base/format.h"
-#include "http/text.h"
+#include "base/hex.h"
 
 namespace espy::http {
 namespace {
@@ -130,6 +131,7 @@ void append_record(JsonWriter& json, const store::Record& record, std::string_vi
     json.end_array();
   }
   if (shown == Shown::as_answer) json.field("durable", true);
+  if (record.held_by) json.field("held_by", to_string(*record.held_by));
   json.end_object();
 }
 

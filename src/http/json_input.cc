@@ -10,24 +10,30 @@ namespace {
 
 constexpr std::size_t kMaxAuthorBytes = 255;
 constexpr std::size_t kMaxNoteBytes = 4000;
-// Room for both with every byte escaped.
-constexpr std::size_t kMaxCorrectionBytes = std::size_t{64} << 10;
+// Of any body read here: room for author and note with every byte escaped.
+constexpr std::size_t kMaxBodyBytes = std::size_t{64} << 10;
 
 Error invalid(std::string message) { return {ErrorCode::invalid_input, std::move(message)}; }
+
+Result<boost::json::object> parse_body(std::string_view json) {
+  if (json.size() > kMaxBodyBytes) {
+    return invalid(format("the body has {} bytes, limit is {}", json.size(), kMaxBodyBytes));
+  }
+  boost::system::error_code error;
+  boost::json::value value = boost::json::parse(boost::json::string_view(json), error);
+  if (error) return invalid(format("the body is not JSON: {}", error.message()));
+  if (!value.is_object()) return invalid("the body must be a JSON object");
+  return std::move(value.get_object());
+}
 
 }  // namespace
 
 Result<CorrectionInput> parse_correction(std::string_view json) {
-  if (json.size() > kMaxCorrectionBytes) {
-    return invalid(format("the body has {} bytes, limit is {}", json.size(), kMaxCorrectionBytes));
-  }
-  boost::system::error_code error;
-  const boost::json::value value = boost::json::parse(boost::json::string_view(json), error);
-  if (error) return invalid(format("the body is not JSON: {}", error.message()));
-  if (!value.is_object()) return invalid("the body must be a JSON object");
+  const Result<boost::json::object> body = parse_body(json);
+  if (!body) return body.error();
   CorrectionInput input;
   bool has_label = false;
-  for (const auto& field : value.get_object()) {
+  for (const auto& field : *body) {
     const std::string_view name(field.key().data(), field.key().size());
     if (name == "label") {
       const std::int64_t* const label = field.value().if_int64();
@@ -48,6 +54,31 @@ Result<CorrectionInput> parse_correction(std::string_view json) {
     }
   }
   if (!has_label) return invalid("the body has no label");
+  return input;
+}
+
+Result<VersionInput> parse_version(std::string_view json) {
+  const Result<boost::json::object> body = parse_body(json);
+  if (!body) return body.error();
+  VersionInput input;
+  bool is_null = false;
+  for (const auto& field : *body) {
+    const std::string_view name(field.key().data(), field.key().size());
+    if (name == "version") {
+      const std::int64_t* const number = field.value().if_int64();
+      is_null = field.value().is_null();
+      if (!is_null && (number == nullptr || *number < 1))
+        return invalid("version must be a whole number from 1 on");
+      if (number != nullptr) input.version = *number;
+    } else if (name == "label") {
+      const boost::json::string* const text = field.value().if_string();
+      if (text == nullptr) return invalid("label must be a text");
+      input.label.emplace(text->data(), text->size());
+    } else {
+      return invalid("the body may have version and label, nothing else");
+    }
+  }
+  if (!input.version && !(input.label && is_null)) return invalid("the body has no version");
   return input;
 }
 

@@ -77,6 +77,22 @@ TEST(AppendRecord, TellsWhyItIsNotSimplyRecognized) {
   EXPECT_EQ(read.at("set"), (boost::json::array{"3", "5"}));
 }
 
+TEST(AppendRecord, SaysWhoHasItWhereThereIsACluster) {
+  store::Record record;
+  const auto written = [&](Shown shown) {
+    JsonWriter json;
+    append_record(json, record, "", shown);
+    return boost::json::parse(std::move(json).text());
+  };
+  EXPECT_FALSE(written(Shown::as_answer).as_object().contains("held_by"));
+  record.held_by = store::Holder::disk;
+  EXPECT_EQ(written(Shown::as_answer).at("held_by").as_string(), "disk");
+  record.held_by = store::Holder::quorum;
+  EXPECT_EQ(written(Shown::as_answer).at("durable"), true);
+  EXPECT_EQ(written(Shown::as_answer).at("held_by").as_string(), "quorum");
+  EXPECT_EQ(written(Shown::as_history).at("held_by").as_string(), "quorum");
+}
+
 TEST(AppendRecord, HasNoUrlWithoutAnUploadAndNoPromiseInAHistory) {
   JsonWriter json;
   append_record(json, {}, "", Shown::as_history);

@@ -19,13 +19,17 @@ struct Status {
 
 constexpr Status kStatuses[] = {
     {200, "OK", ""},
+    {204, "No Content", ""},
     {303, "See Other", ""},
     {400, "Bad Request", "invalid_input"},
+    {401, "Unauthorized", "unauthorized"},
+    {403, "Forbidden", "forbidden"},
     {404, "Not Found", "not_found"},
     {405, "Method Not Allowed", "method_not_allowed"},
     {408, "Request Timeout", "timeout"},
     {413, "Content Too Large", "too_large"},
     {417, "Expectation Failed", "expectation_failed"},
+    {429, "Too Many Requests", "too_many_requests"},
     {431, "Request Header Fields Too Large", "too_large"},
     {500, "Internal Server Error", "internal"},
     {501, "Not Implemented", "not_implemented"},
@@ -94,12 +98,17 @@ void append_response(std::string& out, const Response& response, Body body, Afte
   out += status.reason;
   out += "\r\nDate: ";
   out += date;
+  // Whatever the reason, a second is long beside what anything here waits for.
+  if (response.status == 503) out += "\r\nRetry-After: 1";
   if (afterwards == Afterwards::close) out += "\r\nConnection: close";
   if (afterwards == Afterwards::say_keep_open) out += "\r\nConnection: keep-alive";
-  out += "\r\nX-Content-Type-Options: nosniff\r\nContent-Type: ";
-  out += response.content_type;
-  out += "\r\nContent-Length: ";
-  append_number(out, response.body.size());
+  out += "\r\nX-Content-Type-Options: nosniff";
+  if (response.status != 204) {  // which has no body and must not say its length (RFC 9110 section 8.6)
+    out += "\r\nContent-Type: ";
+    out += response.content_type;
+    out += "\r\nContent-Length: ";
+    append_number(out, response.body.size());
+  }
   out += "\r\n";
   out += response.fields;
   out += "\r\n";

@@ -14,6 +14,7 @@
 extern "C" {
 extern const unsigned char espy_embedded_index_html[], espy_embedded_index_html_end[];
 extern const unsigned char espy_embedded_result_html[], espy_embedded_result_html_end[];
+extern const unsigned char espy_embedded_login_html[], espy_embedded_login_html_end[];
 extern const unsigned char espy_embedded_history_html[], espy_embedded_history_html_end[];
 extern const unsigned char espy_embedded_row_html[], espy_embedded_row_html_end[];
 extern const unsigned char espy_embedded_style_css[], espy_embedded_style_css_end[];
@@ -101,14 +102,16 @@ std::vector<Value> record_values(const store::Record& record) {
   };
 }
 
-Html result_html(const service::Answer& answer) {
+Html result_html(const service::Answer& answer, bool shows_upload) {
   std::vector<Value> values = record_values(answer.record);
-  const std::string_view caption = answer.upload_media_type.empty()
+  const std::string_view caption = !shows_upload ? "What the model saw"
+                                   : answer.upload_media_type.empty()
                                        ? "What the model saw; the upload is too large to be kept"
                                        : "As uploaded";
-  values.push_back({"picture",
-                    {format("<figure>{}<figcaption>{}</figcaption></figure>",
-                            picture_html(answer.record, answer.upload_media_type).text, caption)}});
+  values.push_back(
+      {"picture",
+       {format("<figure>{}<figcaption>{}</figcaption></figure>",
+               picture_html(answer.record, shows_upload ? answer.upload_media_type : "").text, caption)}});
   return {fill(embedded(espy_embedded_result_html, espy_embedded_result_html_end), values)};
 }
 
@@ -206,7 +209,8 @@ std::string upload_url(const Uuid& id, std::string_view media_type) {
 }
 
 std::string index_page(const service::Registry& registry, const IndexContent& content) {
-  const std::string_view chosen = content.model.empty() ? registry.name(0) : content.model;
+  std::string_view chosen = content.model;
+  if (chosen.empty() && registry.size() > 0) chosen = registry.name(0);
   Html models;
   for (std::size_t i = 0; i < registry.size(); ++i) {
     const std::string name = escape(registry.name(i)).text;
@@ -218,7 +222,7 @@ std::string index_page(const service::Registry& registry, const IndexContent& co
   const Value values[] = {
       {"title", escape(title)},
       {"notice", notice_html(content.notice)},
-      {"result", content.answer ? result_html(*content.answer) : Html{}},
+      {"result", content.answer ? result_html(*content.answer, content.shows_upload) : Html{}},
       {"models", models},
   };
   return fill(embedded(espy_embedded_index_html, espy_embedded_index_html_end), values);
@@ -249,6 +253,18 @@ std::string history_page(const service::Registry& registry, const HistoryContent
       {"next", next_html(content)},
   };
   return fill(embedded(espy_embedded_history_html, espy_embedded_history_html_end), values);
+}
+
+std::string login_page(std::string_view notice, std::string_view next, LoggedIn logged_in) {
+  constexpr std::string_view kLogout =
+      "<form class=\"card\" action=\"/logout\" method=\"post\"><button type=\"submit\">Log "
+      "out</button></form>\n";
+  const Value values[] = {
+      {"notice", notice_html(notice)},
+      {"next", escape(next)},
+      {"logout", logged_in == LoggedIn::yes ? Html{std::string(kLogout)} : Html{}},
+  };
+  return fill(embedded(espy_embedded_login_html, espy_embedded_login_html_end), values);
 }
 
 std::string_view style_sheet() { return embedded(espy_embedded_style_css, espy_embedded_style_css_end); }

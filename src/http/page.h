@@ -24,6 +24,9 @@ inline constexpr std::string_view kPageFields =
     "'self'; "
     "base-uri 'none'; frame-ancestors 'none'\r\n"
     "Referrer-Policy: same-origin\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
+    "X-Frame-Options: DENY\r\n"  // for browsers that do not know frame-ancestors
     "Cache-Control: no-store\r\n";
 
 // Replaces each {{name}} of the template. Every name of the template must be among the values.
@@ -48,6 +51,8 @@ struct IndexContent {
   std::string_view model;   // chosen in the form; empty for the default one
   std::string_view notice;  // what went wrong; empty for none
   std::optional<service::Answer> answer;
+  // Whether who sees the page may see uploads; if not, it shows what the model saw.
+  bool shows_upload = true;
 };
 
 std::string index_page(const service::Registry& registry, const IndexContent& content);
@@ -61,7 +66,11 @@ struct HistoryContent {
 
 std::string history_page(const service::Registry& registry, const HistoryContent& content);
 
-// The style sheet of both.
+// The page that asks for a key. `next` is where the browser goes with it.
+enum class LoggedIn { no, yes };
+std::string login_page(std::string_view notice, std::string_view next, LoggedIn logged_in);
+
+// The style sheet of all.
 std::string_view style_sheet();
 
 }  // namespace espy::http

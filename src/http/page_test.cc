@@ -36,7 +36,7 @@ TEST(UploadUrl, IsMadeOfTheIdAlone) {
 
 TEST(IndexPage, HasTheFormAndNoScript) {
   const Service service;
-  const std::string page = index_page(service.registry, {.model = {}, .notice = {}, .answer = {}});
+  const std::string page = index_page(*service.catalog.registry(), {.model = {}, .notice = {}, .answer = {}});
   EXPECT_TRUE(contains(
       page, ">Upload An Image (Only permitted with ['png', 'jpg', 'jpeg', 'gif', 'bmp'] format)</label>"));
   EXPECT_TRUE(contains(page, "enctype=\"multipart/form-data\""));
@@ -49,7 +49,7 @@ TEST(IndexPage, HasTheFormAndNoScript) {
 TEST(IndexPage, KeepsTheChosenModelAndShowsTheNotice) {
   const Service service;
   const std::string page =
-      index_page(service.registry, {.model = "garments", .notice = "a < b", .answer = {}});
+      index_page(*service.catalog.registry(), {.model = "garments", .notice = "a < b", .answer = {}});
   EXPECT_TRUE(contains(page, "value=\"garments\" checked"));
   EXPECT_FALSE(contains(page, "value=\"digits\" checked"));
   EXPECT_TRUE(contains(page, "role=\"alert\">a &lt; b</p>"));
@@ -58,7 +58,7 @@ TEST(IndexPage, KeepsTheChosenModelAndShowsTheNotice) {
 TEST(IndexPage, ShowsTheResultWithItsPicture) {
   const Service service;
   const std::string page =
-      index_page(service.registry,
+      index_page(*service.catalog.registry(),
                  {.model = "digits", .notice = {}, .answer = service::Answer{make_record(), "image/png"}});
   EXPECT_TRUE(contains(page, "The result is: <strong>7</strong>"));
   EXPECT_TRUE(contains(page, "<img src=\"/uploads/01936f2e-7a1b-7c3d-8e4f-0123456789ab.png\""));
@@ -72,8 +72,9 @@ TEST(IndexPage, ShowsTheResultWithItsPicture) {
 
 TEST(IndexPage, ShowsWhatTheModelSawWhenTheUploadWasNotKept) {
   const Service service;
-  const std::string page = index_page(
-      service.registry, {.model = "digits", .notice = {}, .answer = service::Answer{make_record(), ""}});
+  const std::string page =
+      index_page(*service.catalog.registry(),
+                 {.model = "digits", .notice = {}, .answer = service::Answer{make_record(), ""}});
   EXPECT_TRUE(contains(page, "src=\"data:image/bmp;base64,Qk1GBwAA"));  // "BM", 1862 bytes
   EXPECT_TRUE(contains(page, "too large to be kept"));
 }
@@ -89,8 +90,9 @@ TEST(IndexPage, SaysSoWhenNothingWasRecognized) {
   const Service service;
   store::Record record = make_record();
   record.verdict = Verdict::not_recognized;
-  const std::string page = index_page(
-      service.registry, {.model = "digits", .notice = {}, .answer = service::Answer{record, "image/png"}});
+  const std::string page =
+      index_page(*service.catalog.registry(),
+                 {.model = "digits", .notice = {}, .answer = service::Answer{record, "image/png"}});
   EXPECT_TRUE(contains(page, "The result is: <strong>not recognized</strong>"));
 }
 
@@ -117,8 +119,9 @@ TEST(IndexPage, SaysWhatItCouldBe) {
   record.verdict = Verdict::unsure;
   record.reason = Reason::ambiguous;
   record.alternative = "Ankle <boot>";
-  const std::string page = index_page(
-      service.registry, {.model = "digits", .notice = {}, .answer = service::Answer{record, "image/png"}});
+  const std::string page =
+      index_page(*service.catalog.registry(),
+                 {.model = "digits", .notice = {}, .answer = service::Answer{record, "image/png"}});
   EXPECT_TRUE(contains(page, "The result is: <strong>unsure: 7 or Ankle &lt;boot&gt;</strong>"));
   EXPECT_TRUE(contains(page, "it could be either"));
 }
@@ -130,7 +133,7 @@ TEST(HistoryPage, ShowsRecordsAndKeepsTheFilters) {
   HistoryContent content{.query = query, .notice = {}, .page = {}, .upload_media_types = {"image/png", ""}};
   content.page.records = {make_record(), make_record()};
   content.page.next = make_record().id;
-  const std::string page = history_page(service.registry, content);
+  const std::string page = history_page(*service.catalog.registry(), content);
   EXPECT_TRUE(contains(page, "<option value=\"garments\" selected>garments</option>"));
   EXPECT_TRUE(contains(page, "<option value=\"1\" selected>1, Ankle &lt;boot&gt;</option>"));
   EXPECT_TRUE(contains(page, "name=\"file_name\" value=\"&quot;&gt;\""));
@@ -149,8 +152,8 @@ TEST(HistoryPage, ShowsRecordsAndKeepsTheFilters) {
 TEST(HistoryPage, SaysWhenThereIsNothing) {
   const Service service;
   const Query query;
-  const std::string page =
-      history_page(service.registry, {.query = query, .notice = {}, .page = {}, .upload_media_types = {}});
+  const std::string page = history_page(*service.catalog.registry(),
+                                        {.query = query, .notice = {}, .page = {}, .upload_media_types = {}});
   EXPECT_TRUE(contains(page, "There is no such record."));
   EXPECT_FALSE(contains(page, "rel=\"next\""));
 }

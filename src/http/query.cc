@@ -2,18 +2,12 @@
 
 #include <algorithm>
 
+#include "base/foreign_text.h"
 #include "base/format.h"
-#include "http/text.h"
+#include "base/hex.h"
 
 namespace espy::http {
 namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 // Returns nothing for a broken escape.
 std::optional<std::string> decode(std::string_view text) {
@@ -25,10 +19,10 @@ std::optional<std::string> decode(std::string_view text) {
     } else if (text[i] != '%') {
       decoded += text[i];
     } else {
-      const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-      const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-      if (high < 0 || low < 0) return {};
-      decoded += static_cast<char>(high * 16 + low);
+      if (i + 2 >= text.size()) return {};
+      const std::optional<std::uint8_t> byte = parse_hex_byte(text[i + 1], text[i + 2]);
+      if (!byte) return {};
+      decoded += static_cast<char>(*byte);
       i += 2;
     }
   }

@@ -5,11 +5,13 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
 #include <cassert>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <utility>
 
 #include "base/format.h"
+#include "http/trace_context.h"
 
 namespace espy::http {
 namespace {
@@ -19,6 +21,25 @@ using beast::error_code;
 
 // Room that is taken for a body before its bytes are there; a length alone must not cost memory.
 constexpr std::size_t kMaxReservedBytes = 64 << 10;
+
+// What all chunks of one body may have in extensions. No client that we know of sends any; a few signatures
+// would fit. Without a limit they are work that brings nothing (CVE-2023-39326 was this in Go's server).
+constexpr std::size_t kMaxExtensionBytes = 1024;
+
+constexpr std::string_view kBearer = "Bearer ";
+
+// RFC 9110 section 7.2: a host and perhaps a port, of RFC 3986's characters. It may be empty.
+bool is_host(std::string_view value) {
+  constexpr std::string_view kMarks = "-._~!$&'()*+;=%:[]";
+  return std::ranges::all_of(value, [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           kMarks.find(c) != kMarks.npos;
+  });
+}
+
+bool has_control(std::string_view text) {
+  return std::ranges::any_of(text, [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == '\x7f'; });
+}
 
 }  // namespace
 
@@ -32,6 +53,18 @@ class RequestReader::Parser {
     request_.content_type.clear();
     request_.accept.clear();
     request_.subject.clear();
+    request_.key.clear();
+    request_.cookie.clear();
+    request_.host.clear();
+    request_.origin.clear();
+    request_.fetch_site.clear();
+    request_.is_preflight = false;
+    request_.id.clear();
+    request_.content_encoding.clear();
+    request_.accept_encoding.clear();
+    request_.json_length.clear();
+    request_.request_id.clear();
+    request_.traceparent.clear();
     request_.body.clear();
     request_.method = Method::other;
     expects_continue_ = false;
@@ -51,23 +84,30 @@ class RequestReader::Parser {
     using View = beast::string_view;
 
     void on_request_impl(beast::http::verb verb, View, View target, int version, error_code&) override {
-      owner_.request_.method = verb == beast::http::verb::get    ? Method::get
-                               : verb == beast::http::verb::head ? Method::head
-                               : verb == beast::http::verb::post ? Method::post
-                                                                 : Method::other;
+      owner_.request_.method = verb == beast::http::verb::get       ? Method::get
+                               : verb == beast::http::verb::head    ? Method::head
+                               : verb == beast::http::verb::post    ? Method::post
+                               : verb == beast::http::verb::options ? Method::options
+                                                                    : Method::other;
       owner_.request_.target.assign(target.data(), target.size());
       owner_.version_ = version;
       owner_.hosts_ = 0;
+      owner_.request_ids_ = 0;
+      owner_.traceparents_ = 0;
+      owner_.lengths_ = 0;
       owner_.transfer_encodings_ = 0;
+      owner_.extension_bytes_ = 0;
       owner_.in_head_ = true;
     }
     void on_response_impl(int, View, int, error_code&) override {}
     void on_field_impl(beast::http::field name, View text, View value, error_code&) override {
       if (!owner_.in_head_) return;
-      owner_.take_field(name, {value.data(), value.size()});
-      if (name == beast::http::field::unknown && beast::iequals(text, "espy-subject")) {
-        owner_.request_.subject.assign(value.data(), value.size());
+      // RFC 9112 section 5.2: to be refused, as proxies read it differently.
+      if (owner_.is_folded({text.data(), text.size()}, {value.data(), value.size()})) {
+        owner_.refuse(400, "a header field goes on in the next line");
       }
+      owner_.take_field(name, {value.data(), value.size()});
+      if (name == beast::http::field::unknown) owner_.take_unknown_field(text, {value.data(), value.size()});
     }
     void on_header_impl(error_code& error) override {
       owner_.in_head_ = false;
@@ -81,7 +121,10 @@ class RequestReader::Parser {
       }
     }
     std::size_t on_body_impl(View piece, error_code&) override { return owner_.take_body(piece); }
-    void on_chunk_header_impl(std::uint64_t, View, error_code&) override {}
+    void on_chunk_header_impl(std::uint64_t, View extensions, error_code& error) override {
+      owner_.take_extensions({extensions.data(), extensions.size()});
+      if (owner_.refusal_) error = beast::http::error::bad_chunk_extension;
+    }
     std::size_t on_chunk_body_impl(std::uint64_t, View piece, error_code&) override {
       return owner_.take_body(piece);
     }
@@ -90,6 +133,11 @@ class RequestReader::Parser {
     Parser& owner_;
   };
 
+  // Beast's findings until the next call are views into these bytes.
+  Grammar& grammar_of(std::string_view input) {
+    input_ = input;
+    return *grammar_;
+  }
   Grammar& grammar() { return *grammar_; }
   Request& request() { return request_; }
   std::optional<Refusal>& refusal() { return refusal_; }
@@ -100,12 +148,45 @@ class RequestReader::Parser {
     switch (name) {
       case beast::http::field::host:
         ++hosts_;
+        if (!is_host(value)) refuse(400, "the Host field is not a host and a port");
+        request_.host = value;
+        break;
+      case beast::http::field::authorization:
+        // Of another scheme than Bearer (RFC 6750) it is no key that anybody has.
+        request_.key =
+            beast::iequals(value.substr(0, kBearer.size()), kBearer) ? value.substr(kBearer.size()) : value;
+        break;
+      case beast::http::field::cookie:
+        request_.cookie += request_.cookie.empty() ? "" : "; ";
+        request_.cookie += value;
+        break;
+      case beast::http::field::origin:
+        request_.origin = value;
+        break;
+      case beast::http::field::sec_fetch_site:
+        request_.fetch_site = value;
+        break;
+      case beast::http::field::access_control_request_method:
+        request_.is_preflight = true;
+        break;
+      case beast::http::field::content_length:
+        // Beast takes "5, 5", and 5 said twice, for 5 (RFC 9110 section 8.6 leaves it open); who stands
+        // before us may not.
+        if (++lengths_ > 1 || value.find(',') != value.npos) {
+          refuse(400, "the request says its Content-Length more than once");
+        }
         break;
       case beast::http::field::content_type:
         request_.content_type = value;
         break;
       case beast::http::field::accept:
         request_.accept += value;
+        break;
+      case beast::http::field::content_encoding:
+        append(request_.content_encoding, value);
+        break;
+      case beast::http::field::accept_encoding:
+        append(request_.accept_encoding, value);
         break;
       case beast::http::field::expect:
         expects_continue_ = beast::iequals(value, "100-continue");
@@ -120,6 +201,47 @@ class RequestReader::Parser {
       default:
         break;
     }
+  }
+
+  void take_extensions(std::string_view extensions) {
+    extension_bytes_ += extensions.size();
+    if (extension_bytes_ > kMaxExtensionBytes) {
+      refuse(400, format("chunks have more than {} bytes of extensions", kMaxExtensionBytes));
+    }
+    // A line that ends within quotation marks for one reader, and for the other does not.
+    if (has_control(extensions)) refuse(400, "a chunk's extension has a control character");
+  }
+
+  // A folded value is put together elsewhere by Beast, but where its first line was empty.
+  bool is_folded(std::string_view name, std::string_view value) const {
+    if (value.empty()) return false;
+    const char* begin = name.data() + name.size();
+    const bool is_input =
+        std::less<>()(begin, value.data()) && std::less<>()(value.data(), input_.data() + input_.size());
+    if (!is_input) return true;
+    return std::string_view(begin, static_cast<std::size_t>(value.data() - begin)).find('\n') !=
+           std::string_view::npos;
+  }
+
+  // Those that Beast has no number for.
+  void take_unknown_field(beast::string_view name, std::string_view value) {
+    if (beast::iequals(name, "espy-subject")) request_.subject = value;
+    if (beast::iequals(name, "x-api-key")) request_.key = value;
+    if (beast::iequals(name, "idempotency-key")) request_.id = value;
+    // What cannot be passed on, or was said twice, is as if it had not been said (Trace Context, 3.2.2.5).
+    if (beast::iequals(name, "x-request-id")) {
+      request_.request_id = is_request_id(value) && ++request_ids_ == 1 ? value : "";
+    }
+    if (beast::iequals(name, "traceparent")) {
+      request_.traceparent = is_traceparent(value) && ++traceparents_ == 1 ? value : "";
+    }
+    if (beast::iequals(name, "inference-header-content-length")) append(request_.json_length, value);
+  }
+
+  // Several fields of one name are one list (RFC 9110 section 5.2).
+  static void append(std::string& list, std::string_view value) {
+    if (!list.empty()) list += ", ";
+    list += value;
   }
 
   // The first reason counts.
@@ -154,8 +276,13 @@ class RequestReader::Parser {
   RequestLimits limits_;
   Request request_;
   int version_ = 11;
+  std::string_view input_;
   int hosts_ = 0;
+  int request_ids_ = 0;
+  int traceparents_ = 0;
+  int lengths_ = 0;
   int transfer_encodings_ = 0;
+  std::size_t extension_bytes_ = 0;
   bool in_head_ = true;  // trailers behind a chunked body come as fields, too
   bool expects_continue_ = false;
   std::optional<Refusal> refusal_;
@@ -189,7 +316,8 @@ std::size_t RequestReader::read(std::string_view bytes) {
     // "0 CR LF CR LF" is still to come of a chunked body, and Beast asserts that it is not asked with less.
     constexpr std::size_t kLastChunkBytes = 5;
     if (state_ == State::body && grammar.chunked() && rest.size() < kLastChunkBytes) return used;
-    const std::size_t step = grammar.put(boost::asio::const_buffer(rest.data(), rest.size()), error);
+    const std::size_t step =
+        parser_->grammar_of(rest).put(boost::asio::const_buffer(rest.data(), rest.size()), error);
     used += step;
     wire_bytes_ += step;
 

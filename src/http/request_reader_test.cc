@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/format.h"
+
 namespace espy::http {
 namespace {
 
@@ -172,10 +174,31 @@ TEST(RequestReader, CountsAChunkedBodyWithItsFrame) {
   const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
   expect_refused(head + "800\r\n" + std::string(2048, 'a') + "\r\n", 413, "more than 2000 bytes");
   std::string small_chunks = head;
-  for (int i = 0; i < 200; ++i) small_chunks += "1;" + std::string(20, 'a') + "\r\nx\r\n";
+  for (int i = 0; i < 400; ++i) small_chunks += "1\r\nx\r\n";
   expect_refused(small_chunks, 413, "more than 2000 bytes");
   expect_refused(head + "1;" + std::string(1500, 'a'), 400, "a chunk's header");
   expect_refused(head + "0\r\nX: " + std::string(1500, 'a'), 400, "a chunk's header or the trailer");
+}
+
+TEST(RequestReader, LimitsTheExtensionsOfChunks) {
+  const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  std::string chunks = head;
+  for (int i = 0; i < 80; ++i) chunks += "1;" + std::string(20, 'a') + "\r\nx\r\n";
+  expect_refused(chunks, 400, "1024 bytes of extensions");
+  expect_refused(head + "1;a=\"\nb\"\r\nx\r\n0\r\n\r\n", 400, "control character");
+}
+
+TEST(RequestReader, RefusesWhatAProxyMayReadInAnotherWay) {
+  for (const std::string_view length : {"4, 4", "4,4", "4\r\nContent-Length: 4"}) {
+    expect_refused(format("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\nabcd", length), 400,
+                   "more than once");
+  }
+  expect_refused("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400,
+                 "next line");
+  expect_refused("GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n\tb\r\n\r\n", 400, "next line");
+  for (const std::string_view host : {"a, b", "a b", "me@a", "a/b", "a?b", "a#b", "\xc3\xa9"}) {
+    expect_refused(format("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host), 400, "not a host and a port");
+  }
 }
 
 }  // namespace

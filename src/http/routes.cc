@@ -9,25 +9,27 @@
 #include <utility>
 #include <vector>
 
+#include "base/foreign_text.h"
 #include "base/format.h"
 #include "base/log.h"
+#include "base/process_status.h"
+#include "http/call.h"
+#include "http/content_coding.h"
 #include "http/json.h"
 #include "http/json_input.h"
 #include "http/metrics.h"
 #include "http/multipart.h"
+#include "http/openapi.h"
 #include "http/page.h"
-#include "http/text.h"
 
 namespace espy::http {
 namespace {
-
-constexpr std::string_view kTextType = "text/plain; charset=utf-8";
-constexpr std::string_view kNoStore = "Cache-Control: no-store\r\n";
 
 // A record's upload never changes under its id, so it may be kept for ever (a year, RFC 9111 section 4.2.2's
 // customary longest). It is a stranger's: the sandbox keeps a browser from running anything in it.
 constexpr std::string_view kUploadFields =
     "Content-Security-Policy: default-src 'none'; sandbox\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
     "Cache-Control: private, max-age=31536000, immutable\r\n";
 
 // What an upload is served as; image::media_type has the same.
@@ -56,17 +58,6 @@ Response page_response(int status, std::string page) {
           .content_type = kPageType,
           .body = std::move(page),
           .fields = std::string(kPageFields)};
-}
-
-Response json_response(JsonWriter json) {
-  return {.content_type = kJsonType, .body = std::move(json).text(), .fields = std::string(kNoStore)};
-}
-
-// What is said of an error to the outside; why we failed ourselves is for the operator alone.
-std::string_view told(const Error& error) {
-  if (status_of(error.code) != 500) return error.message;
-  log::error(error.message);
-  return "internal error";
 }
 
 Error bad_parameter(std::string_view name, std::string_view value, std::string_view wanted) {
@@ -136,7 +127,7 @@ Result<std::vector<std::string>> upload_media_types(store::Store& store,
 
 // The parts of a form that a classification needs.
 struct Form {
-  const Part* file = nullptr;
+  std::vector<const Part*> files;  // into the parts
   std::optional<std::string> model;
   std::optional<std::string> subject;
   std::vector<Part> parts;
@@ -151,8 +142,7 @@ Result<Form> parse_form(const Request& request) {
   form.parts = *std::move(parts);
   for (const Part& part : form.parts) {
     if (part.name == "file") {
-      if (form.file) return Error{ErrorCode::invalid_input, "there are two parts named file"};
-      form.file = &part;
+      form.files.push_back(&part);
     } else if (part.name == "model") {
       if (form.model) return Error{ErrorCode::invalid_input, "there are two parts named model"};
       form.model = std::string(part.content);
@@ -164,17 +154,15 @@ Result<Form> parse_form(const Request& request) {
   return form;
 }
 
-// Whom the picture is about: the form says it, or the header. It is kept as it was said, for two that differ
-// must stay two; so one that is too long is refused, not cut.
-Result<std::string> subject_of(const Request& request, const Form* form) {
-  constexpr std::size_t kMaxSubjectBytes = 255;
-  std::string subject = form && form->subject ? *form->subject : request.subject;
-  if (subject.size() > kMaxSubjectBytes) {
-    return Error{ErrorCode::invalid_input,
-                 format("subject has {} bytes, limit is {}", subject.size(), kMaxSubjectBytes)};
-  }
-  if (valid_utf8(subject) != subject) return Error{ErrorCode::invalid_input, "subject is not UTF-8"};
-  return subject;
+// Whom the picture is about: the form says it, or the header.
+std::string subject_of(const Request& request, const Form* form) {
+  return form && form->subject ? *form->subject : request.subject;
+}
+
+// What ends a line is no part of a data URL.
+std::string_view trim_end(std::string_view text) {
+  const std::size_t last = text.find_last_not_of(" \r\n");
+  return text.substr(0, last == text.npos ? 0 : last + 1);
 }
 
 // Takes a part's content out of the body without a second copy of it.
@@ -185,102 +173,188 @@ std::string take_content(std::string& body, std::string_view content) {
   return std::move(body);
 }
 
-// Returns what stands for the braces in a path, or nothing when the path is another.
-std::optional<std::string_view> match(std::string_view pattern, std::string_view path) {
-  const std::size_t brace = pattern.find('{');
-  if (brace == pattern.npos) return pattern == path ? std::optional(std::string_view()) : std::nullopt;
-  const std::string_view tail = pattern.substr(pattern.find('}') + 1);
-  if (!path.starts_with(pattern.substr(0, brace)) || !path.ends_with(tail)) return {};
-  if (path.size() < brace + tail.size()) return {};
-  const std::string_view segment = path.substr(brace, path.size() - tail.size() - brace);
-  if (segment.empty() || segment.find('/') != segment.npos) return {};
-  return segment;
+using Segments = std::array<std::string_view, 2>;
+
+// Returns what stands for the braces in a path, in order, or nothing when the path is another.
+std::optional<Segments> match(std::string_view pattern, std::string_view path) {
+  Segments segments;
+  std::size_t found = 0;
+  while (true) {
+    const std::size_t brace = pattern.find('{');
+    if (brace == pattern.npos) return pattern == path ? std::optional(segments) : std::nullopt;
+    if (!path.starts_with(pattern.substr(0, brace))) return {};
+    path.remove_prefix(brace);
+    pattern.remove_prefix(pattern.find('}') + 1);
+    // What stands for braces ends where the pattern's part of the same segment begins.
+    const std::string_view segment = path.substr(0, path.find('/'));
+    const std::string_view tail = pattern.substr(0, pattern.find('/'));
+    if (segment.size() <= tail.size() || !segment.ends_with(tail)) return {};
+    segments[found++] = segment.substr(0, segment.size() - tail.size());
+    path.remove_prefix(segment.size());
+    pattern.remove_prefix(tail.size());
+  }
 }
+
+// Returns a page of ours to go to, whatever was asked for: never another site's.
+std::string_view local_page(std::string_view path) { return path == "/history" ? "/history" : "/"; }
+
+Response see_other(std::string_view path, std::string fields) {
+  return {.status = 303,
+          .content_type = kTextType,
+          .body = {},
+          .fields = format("Location: {}\r\n{}{}", path, kNoStore, fields)};
+}
+
+bool is_foreign(std::string_view path) { return path.starts_with("/v2") || path.starts_with("/v1"); }
 
 std::string_view method_name(Method method) { return method == Method::post ? "POST" : "GET, HEAD"; }
 
-constexpr std::string_view kIndexParameters[] = {"model", "notice"};
-constexpr std::string_view kFormParameters[] = {"model"};
-constexpr std::string_view kPredictParameters[] = {"model", "file_name", "coverage"};
-constexpr std::string_view kPageParameters[] = {"model", "label",  "file_name", "from",
-                                                "until", "before", "limit"};
-constexpr std::string_view kListParameters[] = {"from",           "until",          "model",     "label",
-                                                "min_confidence", "max_confidence", "file_name", "subject",
-                                                "limit",          "before"};
+constexpr std::string_view kLoginFields[] = {"key", "next"};
 
 }  // namespace
 
-// One request on its way through a handler.
-struct Routes::Call {
-  Request& request;
-  service::Lane& lane;
-  Respond respond;
-  const Route* route = nullptr;  // none while it is looked for
-  std::string_view segment{};    // what stood for the braces of the route's path
-  Query query{};
-};
-
-std::span<const Routes::Route> Routes::table() {
-  static constexpr Route kRoutes[] = {
-      {Method::get, "/", kIndexParameters, &Routes::show_index, "the page with the form"},
-      {Method::post, "/", kFormParameters, &Routes::classify_form,
-       "classifies the picture in the form's field file; a page for browsers, a line of text for others"},
-      {Method::get, "/history", kPageParameters, &Routes::show_history, "the page of past predictions"},
-      {Method::get, "/uploads/{name}", {}, &Routes::show_upload, "a picture as it was uploaded"},
-      {Method::get, "/style.css", {}, &Routes::show_style, "the pages' style sheet"},
-      {Method::post, "/api/predict", kPredictParameters, &Routes::predict,
-       "classifies a picture, the body itself or the part file of a form; its record, once that is on disk"},
-      {Method::get, "/api/history", kListParameters, &Routes::list_records, "records, newest first"},
-      {Method::get, "/api/history/{id}", {}, &Routes::find_record, "one record"},
-      {Method::post,
-       "/api/history/{id}/correction",
-       {},
-       &Routes::correct_record,
-       "appends a person's right label; the record, once that is on disk"},
-      {Method::get, "/api/models", {}, &Routes::list_models, "the models that are served"},
-      {Method::get, "/livez", {}, &Routes::show_alive, "whether the process answers"},
-      {Method::get, "/metrics", {}, &Routes::show_metrics, "figures in Prometheus's text format"},
-      {Method::get, "/readyz", {}, &Routes::show_ready, "whether requests should be sent here"},
-  };
-  return kRoutes;
+Response json_response(JsonWriter json) {
+  return {.content_type = kJsonType, .body = std::move(json).text(), .fields = std::string(kNoStore)};
 }
 
-Routes::Routes(service::Classifier& classifier) : classifier_(classifier) {}
+// What is said of an error to the outside; why we failed ourselves is for the operator alone.
+std::string_view told(const Error& error) {
+  if (status_of(error.code) != 500) return error.message;
+  log::error(error.message);
+  return "internal error";
+}
 
-void Routes::answer(Request& request, service::Lane& lane, Respond respond) const {
+Response told_of(const store::Record& record, Response response) {
+  response.model = record.model;
+  response.record = record.id;
+  return response;
+}
+
+Response told_of(std::span<const service::Answer> answers, Response response) {
+  if (!answers.empty()) response.model = answers.front().record.model;
+  for (const service::Answer& answer : answers) response.records.push_back(answer.record.id);
+  return response;
+}
+
+Response plain_error(int status, std::string_view message) {
+  JsonWriter json;
+  json.begin_object().field("error", message).end_object();
+  return {.status = status, .content_type = kJsonType, .body = std::move(json).text(), .fields = {}};
+}
+
+Response plain_error(const Error& error) { return plain_error(status_of(error.code), told(error)); }
+
+Routes::Routes(service::Classifier& classifier, const Gate& gate, std::size_t max_body_bytes,
+               std::vector<std::string> guest_routes)
+    : classifier_(classifier),
+      gate_(gate),
+      max_body_bytes_(max_body_bytes),
+      guest_routes_(std::move(guest_routes)),
+      figures_(table().size() + guest_routes_.size()) {}
+
+std::size_t Routes::answer(Request& request, service::Lane& lane, Respond respond) const {
   Call call{request, lane, std::move(respond)};
   const Target target = split_target(request.target);
   const Method method = request.method == Method::head ? Method::get : request.method;
-  std::string allowed;
+  if (std::string fields = gate_.cors_fields(request); !fields.empty()) {
+    if (method == Method::options && request.is_preflight) {
+      call.respond({.status = 204, .content_type = {}, .body = {}, .fields = std::move(fields)});
+      return table().size();
+    }
+    call.respond = [fields = std::move(fields), respond = std::move(call.respond)](Response response) {
+      response.fields += fields;
+      respond(std::move(response));
+    };
+  }
+  std::string_view resource;  // the first path that fits: the table has the more particular ones first
   for (const Route& route : table()) {
-    const std::optional<std::string_view> segment = match(route.path, target.path);
-    if (!segment) continue;
-    if (!allowed.empty()) allowed += ", ";
-    allowed += method_name(route.method);
-    if (route.method == method) {
-      call.route = &route;
-      call.segment = *segment;
+    const std::optional<Segments> segments = match(route.path, target.path);
+    if (!segments || (!resource.empty() && route.path != resource)) continue;
+    resource = route.path;
+    if (route.method != method) continue;
+    call.route = &route;
+    call.segments = *segments;
+    break;
+  }
+  if (!request.accept_encoding.empty()) compress_answer(call);
+  if (!call.route) {
+    refuse_target(call, resource);
+    return table().size();
+  }
+  const auto place = static_cast<std::size_t>(call.route - table().data());
+
+  if (std::optional<Gate::Denial> denial = gate_.deny(request, call.route->scope)) {
+    respond_denial(call, *std::move(denial));
+    return place;
+  }
+  Result<Query> query = Query::parse(target.query, call.route->parameters);
+  if (!query) {
+    respond_error(call, query.error());
+    return place;
+  }
+  call.query = *std::move(query);
+  if (const Result<void> said = service::check_said(request.subject, request.id); !said) {
+    respond_error(call, said.error());
+    return place;
+  }
+  if (!request.content_encoding.empty()) {
+    const Result<void> decoded = decode_body(request, max_body_bytes_);
+    if (!decoded) {
+      respond_error(call, decoded.error());
+      return place;
     }
   }
-  if (!call.route) {
-    if (allowed.empty()) return respond_error(call, 404, "there is no such path");
-    Response response = json_error(405, format("this path takes {}", allowed));
-    response.fields = format("Allow: {}\r\n", allowed);
-    return call.respond(std::move(response));
-  }
-
-  Result<Query> query = Query::parse(target.query, call.route->parameters);
-  if (!query) return respond_error(call, query.error());
-  call.query = *std::move(query);
   (this->*call.route->handler)(call);
+  return place;
+}
+
+void Routes::respond_denial(const Call& call, Gate::Denial denial) const {
+  const bool needs_key = denial.status == 401 || denial.status == 403;
+  if (needs_key && gate_.has_keys() && wants_page(call.request)) {
+    const bool begins = denial.status == 401 && call.request.cookie.empty();
+    Response page =
+        page_response(denial.status, login_page(begins ? "" : denial.message, local_page(call.route->path),
+                                                denial.status == 403 ? LoggedIn::yes : LoggedIn::no));
+    page.fields += denial.fields;
+    return call.respond(std::move(page));
+  }
+  Response response = is_foreign(call.route->path) ? plain_error(denial.status, denial.message)
+                                                   : json_error(denial.status, denial.message);
+  response.fields += denial.fields;
+  call.respond(std::move(response));
+}
+
+void Routes::compress_answer(Call& call) const {
+  const std::optional<Deflated> coding = choose_coding(call.request.accept_encoding);
+  if (!coding) return;
+  call.respond = [coding = *coding, respond = std::move(call.respond)](Response response) {
+    encode_body(response, coding);
+    respond(std::move(response));
+  };
+}
+
+// Says what the resource takes, a path of the table; empty: there is none.
+void Routes::refuse_target(Call& call, std::string_view resource) const {
+  std::string allowed;
+  for (const Route& route : table()) {
+    if (route.path != resource) continue;
+    if (!allowed.empty()) allowed += ", ";
+    allowed += method_name(route.method);
+  }
+  if (allowed.empty()) return respond_error(call, 404, "there is no such path");
+  const std::string message = format("this path takes {}", allowed);
+  Response response = is_foreign(resource) ? plain_error(405, message) : json_error(405, message);
+  response.fields = format("Allow: {}\r\n", allowed);
+  call.respond(std::move(response));
 }
 
 void Routes::respond_error(const Call& call, int status, std::string_view message) const {
   const std::string_view path = split_target(call.request.target).path;
+  if (is_foreign(path)) return call.respond(plain_error(status, message));
   const bool is_page = path == "/" || path == "/history" || (!call.route && !path.starts_with("/api/"));
   if (is_page && wants_page(call.request)) {
-    return call.respond(page_response(
-        status, index_page(classifier_.registry(), {.model = {}, .notice = message, .answer = {}})));
+    return call.respond(page_response(status, index_page(*classifier_.catalog().registry(),
+                                                         {.model = {}, .notice = message, .answer = {}})));
   }
   if (path != "/") return call.respond(json_error(status, message));
   call.respond({.status = status, .content_type = kTextType, .body = std::string(message), .fields = {}});
@@ -292,26 +366,24 @@ void Routes::respond_error(const Call& call, const Error& error) const {
 
 void Routes::show_index(Call& call) const {
   const std::string_view model = call.query.get("model").value_or("");
-  if (const Result<std::size_t> found = classifier_.registry().find(model); !found) {
+  if (const auto found = call.lane.registry().find(model); !found) {
     return respond_error(call, found.error());
   }
   const bool none_selected = call.query.get("notice") == kNoneSelected;
   call.respond(page_response(
-      200, index_page(classifier_.registry(),
+      200, index_page(*classifier_.catalog().registry(),
                       {.model = model, .notice = none_selected ? "No selected file" : "", .answer = {}})));
 }
 
-// A form on a foreign page can send a picture here. That does no more than any visitor may do: there is no
-// session whose rights it could borrow, nothing is changed but one record added, and the policy of browsers
-// keeps the answer from the foreign page.
 void Routes::classify_form(Call& call) const {
   if (!is_multipart(call.request.content_type)) return respond_error(call, 400, "No file part");
   Result<Form> form = parse_form(call.request);
   if (!form) return respond_error(call, form.error());
-  if (!form->file || !form->file->file_name) return respond_error(call, 400, "No file part");
+  if (form->files.size() > 1) return respond_error(call, 400, "there are two parts named file");
+  if (form->files.empty() || !form->files[0]->file_name) return respond_error(call, 400, "No file part");
 
   std::string model(form->model ? *form->model : call.query.get("model").value_or(""));
-  const std::string& file_name = *form->file->file_name;
+  const std::string& file_name = *form->files[0]->file_name;
   if (file_name.empty()) {
     const std::string chosen = model.empty() ? "" : "&model=" + encode_parameter(model);
     return call.respond({.status = 303,
@@ -325,64 +397,75 @@ void Routes::classify_form(Call& call) const {
                                 clean_file_name(file_name)));
   }
 
-  Result<std::string> subject = subject_of(call.request, &*form);
-  if (!subject) return respond_error(call, subject.error());
+  std::string subject = subject_of(call.request, &*form);
+  if (const Result<void> said = service::check_said(subject, {}); !said)
+    return respond_error(call, said.error());
   const bool as_page = wants_page(call.request);
+  const bool shows_upload = as_page && gate_.may(call.request, Scope::history);
   service::Request upload{.upload = {},
                           .file_name = clean_file_name(file_name),
                           .model = std::move(model),
-                          .subject = *std::move(subject)};
-  upload.upload = take_content(call.request.body, form->file->content);
-  call.lane.classify(
-      std::move(upload), [this, as_page, respond = std::move(call.respond)](Result<service::Answer> answer) {
-        if (answer && as_page) {
-          const std::string model_name = answer->record.model;
-          return respond(page_response(
-              200, index_page(classifier_.registry(),
-                              {.model = model_name, .notice = {}, .answer = *std::move(answer)})));
-        }
-        if (answer) {
-          return respond({.status = 200,
-                          .content_type = kTextType,
-                          .body = answer_line(answer->record) + "\n",
-                          .fields = std::string(kNoStore)});
-        }
-        const int status = status_of(answer.error().code);
-        const std::string_view message = told(answer.error());
-        if (as_page) {
-          return respond(page_response(
-              status, index_page(classifier_.registry(), {.model = {}, .notice = message, .answer = {}})));
-        }
-        respond({.status = status, .content_type = kTextType, .body = std::string(message), .fields = {}});
-      });
+                          .subject = std::move(subject),
+                          .id = call.request.id};
+  upload.upload = take_content(call.request.body, form->files[0]->content);
+  call.lane.classify(std::move(upload), [this, as_page, shows_upload,
+                                         respond = std::move(call.respond)](Result<service::Answer> answer) {
+    if (answer && as_page) {
+      const store::Record record = answer->record;
+      return respond(told_of(record, page_response(200, index_page(*classifier_.catalog().registry(),
+                                                                   {.model = record.model,
+                                                                    .notice = {},
+                                                                    .answer = *std::move(answer),
+                                                                    .shows_upload = shows_upload}))));
+    }
+    if (answer) {
+      return respond(told_of(answer->record, {.status = 200,
+                                              .content_type = kTextType,
+                                              .body = answer_line(answer->record) + "\n",
+                                              .fields = std::string(kNoStore)}));
+    }
+    const int status = status_of(answer.error().code);
+    const std::string_view message = told(answer.error());
+    if (as_page) {
+      return respond(page_response(status, index_page(*classifier_.catalog().registry(),
+                                                      {.model = {}, .notice = message, .answer = {}})));
+    }
+    respond({.status = status, .content_type = kTextType, .body = std::string(message), .fields = {}});
+  });
 }
 
 void Routes::predict(Call& call) const {
   service::Request upload;
   upload.model = call.query.get("model").value_or("");
   upload.file_name = clean_file_name(call.query.get("file_name").value_or(""));
+  upload.id = call.query.get("id").value_or(call.request.id);
   if (const auto value = call.query.get("coverage")) {
     upload.coverage = parse_number<double>(*value);
     if (!(upload.coverage >= 0.0 && upload.coverage <= 1.0)) {
       return respond_error(call, bad_parameter("coverage", *value, "a number from 0 to 1"));
     }
   }
+  std::optional<Form> form;
   if (is_multipart(call.request.content_type)) {
-    Result<Form> form = parse_form(call.request);
-    if (!form) return respond_error(call, form.error());
-    if (!form->file) {
-      return respond_error(call, 400, "the form has no part named file");
-    }
+    Result<Form> parsed = parse_form(call.request);
+    if (!parsed) return respond_error(call, parsed.error());
+    form = *std::move(parsed);
+    if (form->files.empty()) return respond_error(call, 400, "the form has no part named file");
     if (form->model) upload.model = *std::move(form->model);
-    if (form->file->file_name) upload.file_name = clean_file_name(*form->file->file_name);
-    Result<std::string> subject = subject_of(call.request, &*form);
-    if (!subject) return respond_error(call, subject.error());
-    upload.subject = *std::move(subject);
-    upload.upload = take_content(call.request.body, form->file->content);
+  }
+  upload.subject = subject_of(call.request, form ? &*form : nullptr);
+  if (const Result<void> said = service::check_said(upload.subject, upload.id); !said) {
+    return respond_error(call, said.error());
+  }
+  if (form && form->files.size() > 1) return predict_together(call, upload, form->files);
+  if (form) {
+    if (form->files[0]->file_name) upload.file_name = clean_file_name(*form->files[0]->file_name);
+    upload.upload = take_content(call.request.body, form->files[0]->content);
+  } else if (service::is_data_url(call.request.body)) {
+    Result<service::Picture> picture = service::picture_from_text(trim_end(call.request.body));
+    if (!picture) return respond_error(call, picture.error());
+    upload.upload = std::move(picture->bytes);
   } else {
-    Result<std::string> subject = subject_of(call.request, nullptr);
-    if (!subject) return respond_error(call, subject.error());
-    upload.subject = *std::move(subject);
     upload.upload = std::move(call.request.body);
   }
   call.lane.classify(std::move(upload), [respond = std::move(call.respond)](Result<service::Answer> answer) {
@@ -390,8 +473,32 @@ void Routes::predict(Call& call) const {
     JsonWriter json;
     append_record(json, answer->record, upload_url(answer->record.id, answer->upload_media_type),
                   Shown::as_answer, answer->set);
-    respond(json_response(std::move(json)));
+    respond(told_of(answer->record, json_response(std::move(json))));
   });
+}
+
+// Several pictures in one form: their records are committed together.
+void Routes::predict_together(Call& call, const service::Request& common,
+                              std::span<const Part* const> files) const {
+  std::vector<service::Request> uploads;
+  for (const Part* const file : files) {
+    service::Request upload = common;
+    if (file->file_name) upload.file_name = clean_file_name(*file->file_name);
+    upload.upload = file->content;
+    uploads.push_back(std::move(upload));
+  }
+  call.lane.classify_together(
+      std::move(uploads), [respond = std::move(call.respond)](Result<std::vector<service::Answer>> answers) {
+        if (!answers) return respond(json_error(status_of(answers.error().code), told(answers.error())));
+        JsonWriter json;
+        json.begin_object().key("records").begin_array();
+        for (const service::Answer& answer : *answers) {
+          append_record(json, answer.record, upload_url(answer.record.id, answer.upload_media_type),
+                        Shown::as_answer, answer.set);
+        }
+        json.end_array().end_object();
+        respond(told_of(*answers, json_response(std::move(json))));
+      });
 }
 
 void Routes::list_records(Call& call) const {
@@ -418,7 +525,7 @@ void Routes::list_records(Call& call) const {
 }
 
 void Routes::find_record(Call& call) const {
-  const std::optional<Uuid> id = parse_uuid(call.segment);
+  const std::optional<Uuid> id = parse_uuid(call.segment());
   if (!id) return respond_error(call, 404, "there is no such record: its id is not a UUID");
   call.lane.find(*id, [this, respond = std::move(call.respond)](Result<store::Record> record) {
     if (!record) return respond(json_error(status_of(record.error().code), told(record.error())));
@@ -431,9 +538,8 @@ void Routes::find_record(Call& call) const {
   });
 }
 
-// A form on a foreign page cannot come here: a browser sends no JSON to another site without asking it first.
 void Routes::correct_record(Call& call) const {
-  const std::optional<Uuid> id = parse_uuid(call.segment);
+  const std::optional<Uuid> id = parse_uuid(call.segment());
   if (!id) return respond_error(call, 404, "there is no such record: its id is not a UUID");
   if (!call.request.content_type.starts_with(kJsonType)) {
     return respond_error(
@@ -454,16 +560,31 @@ void Routes::correct_record(Call& call) const {
         }
         JsonWriter json;
         append_record(json, *record, upload_url(record->id, media_types->front()), Shown::as_history);
-        respond(json_response(std::move(json)));
+        respond(told_of(*record, json_response(std::move(json))));
       });
 }
 
 void Routes::show_metrics(Call& call) const {
+  // What is counted here is told also when the store cannot say what it holds.
   const Result<store::HistoryStatus> status = classifier_.store().status();
-  if (!status) return respond_error(call, status.error());
+  if (!status) log::warning(format("the history's figures cannot be read: {}", status.error().message));
+  const std::vector<service::ModelTotals> models = classifier_.figures().totals();
+  std::vector<RouteName> routes;
+  for (const Route& route : table()) {
+    routes.push_back({route.method == Method::post ? "POST" : "GET", route.path});
+  }
+  routes.push_back({"none", "none"});
+  for (const std::string& route : guest_routes_) routes.push_back({"POST", route});
   call.respond({.status = 200,
                 .content_type = kMetricsType,
-                .body = metrics_text(*status, classifier_.now()),
+                .body = metrics_text({.now = classifier_.now(),
+                                      .history = status ? &*status : nullptr,
+                                      .models = models,
+                                      .loops = figures_.totals(),
+                                      .routes = routes,
+                                      .access_log = &figures_.access_log(),
+                                      .process = read_process_status(),
+                                      .ready = readiness() == Readiness::ready}),
                 .fields = std::string(kNoStore)});
 }
 
@@ -472,15 +593,15 @@ void Routes::show_history(Call& call) const {
   if (!query) {
     const HistoryContent content{
         .query = call.query, .notice = query.error().message, .page = {}, .upload_media_types = {}};
-    return call.respond(page_response(400, history_page(classifier_.registry(), content)));
+    return call.respond(page_response(400, history_page(*classifier_.catalog().registry(), content)));
   }
   call.lane.list(*query, [this, asked = std::move(call.query), as_page = wants_page(call.request),
                           respond = std::move(call.respond)](Result<store::Listing> listing) {
     const auto fail = [&](const Error& error) {
       const int status = status_of(error.code);
       if (!as_page) return respond(json_error(status, told(error)));
-      respond(page_response(
-          status, index_page(classifier_.registry(), {.model = {}, .notice = told(error), .answer = {}})));
+      respond(page_response(status, index_page(*classifier_.catalog().registry(),
+                                               {.model = {}, .notice = told(error), .answer = {}})));
     };
     if (!listing) return fail(listing.error());
     auto media_types = upload_media_types(classifier_.store(), listing->page.records);
@@ -491,18 +612,19 @@ void Routes::show_history(Call& call) const {
                                  .notice = notice,
                                  .page = std::move(listing->page),
                                  .upload_media_types = *std::move(media_types)};
-    respond(page_response(200, history_page(classifier_.registry(), content)));
+    respond(page_response(200, history_page(*classifier_.catalog().registry(), content)));
   });
 }
 
 void Routes::show_upload(Call& call) const {
-  const std::optional<Uuid> id = parse_uuid(call.segment.substr(0, call.segment.find('.')));
+  const std::optional<Uuid> id = parse_uuid(call.segment().substr(0, call.segment().find('.')));
   if (!id) return respond_error(call, 404, "there is no such upload: its name is not one of ours");
   Result<store::Upload> upload = classifier_.store().find_upload(*id);
   if (!upload) return respond_error(call, upload.error());
   const std::string url = upload_url(*id, upload->media_type);
   const std::string_view name = std::string_view(url).substr(url.rfind('/') + 1);
-  if (call.segment != name) return respond_error(call, 404, format("there is no such upload; it is {}", url));
+  if (call.segment() != name)
+    return respond_error(call, 404, format("there is no such upload; it is {}", url));
   const auto* type = std::ranges::find(kUploadTypes, upload->media_type);
   if (type == std::end(kUploadTypes)) {
     return respond_error(call,
@@ -516,31 +638,48 @@ void Routes::show_upload(Call& call) const {
 
 void Routes::show_style(Call& call) const {
   call.respond({.status = 200,
-                .content_type = "text/css; charset=utf-8",
+                .content_type = kStyleType,
                 .body = std::string(style_sheet()),
                 .fields = "Cache-Control: max-age=300\r\n"});
 }
 
-void Routes::list_models(Call& call) const {
-  const service::Registry& registry = classifier_.registry();
-  JsonWriter json;
-  json.begin_object().key("models").begin_array();
-  for (std::size_t i = 0; i < registry.size(); ++i) {
-    const model::Model& model = *registry.model(i);
-    json.begin_object()
-        .field("name", registry.name(i))
-        .field("version", model.version())
-        .field("recipe", model.recipe())
-        .field("preparation", image::to_string(model.preparation()));
-    json.key("classes").begin_array();
-    for (const std::string& name : model.class_names()) json.value(name);
-    json.end_array().key("metrics").begin_object();
-    for (const auto& [name, value] : model.metrics()) json.field(name, value);
-    json.end_object();
-    json.field("calibrated", model.calibration().has_value()).field("default", i == 0).end_object();
+void Routes::show_openapi(Call& call) const {
+  static const std::string document = openapi_document(table());
+  call.respond({.status = 200,
+                .content_type = kJsonType,
+                .body = document,
+                .fields = "Cache-Control: max-age=300\r\n"});
+}
+
+void Routes::show_docs(Call& call) const {
+  static const std::string page = docs_page(table());
+  call.respond(page_response(200, page));
+}
+
+void Routes::show_login(Call& call) const {
+  const bool logged_in = gate_.has_keys() && gate_.may(call.request, Scope::none);
+  const std::string_view notice = gate_.has_keys() ? "" : "This server asks for no keys";
+  call.respond(page_response(200, login_page(notice, "/", logged_in ? LoggedIn::yes : LoggedIn::no)));
+}
+
+void Routes::log_in(Call& call) const {
+  if (!call.request.content_type.starts_with("application/x-www-form-urlencoded")) {
+    return respond_error(call, 400, "this takes a form, application/x-www-form-urlencoded");
   }
-  json.end_array().end_object();
-  call.respond(json_response(std::move(json)));
+  const Result<Query> form = Query::parse(call.request.body, kLoginFields);
+  if (!form) return respond_error(call, form.error());
+  const std::optional<std::string_view> key = form->get("key");
+  if (!key) return respond_error(call, 400, "the form has no field key");
+  if (!gate_.has_keys()) return call.respond(see_other("/", ""));
+  const std::string_view next = local_page(form->get("next").value_or("/"));
+  if (!gate_.knows(*key)) {
+    return call.respond(page_response(401, login_page("There is no such key", next, LoggedIn::no)));
+  }
+  call.respond(see_other(next, Gate::session_cookie(*key, call.request)));
+}
+
+void Routes::log_out(Call& call) const {
+  call.respond(see_other("/login", Gate::session_cookie("", call.request)));
 }
 
 void Routes::show_alive(Call& call) const {
@@ -550,9 +689,56 @@ void Routes::show_alive(Call& call) const {
                 .fields = std::string(kNoStore)});
 }
 
+Routes::Readiness Routes::readiness() const {
+  if (stopping_) return Readiness::draining;
+  if (!serving_) return Readiness::starting;
+  if (classifier_.catalog().registry()->size() == 0) return Readiness::no_model;
+  return classifier_.store_fails() ? Readiness::store_failing : Readiness::ready;
+}
+
+std::string_view Routes::why_not(Readiness readiness) {
+  switch (readiness) {
+    case Readiness::ready:
+      return "";
+    case Readiness::starting:
+      return "the server is not ready yet";
+    case Readiness::draining:
+      return "the server is stopping";
+    case Readiness::store_failing:
+      return "predictions cannot be recorded";
+    case Readiness::no_model:
+      return "no model is served";
+  }
+  return "";
+}
+
 void Routes::show_ready(Call& call) const {
-  if (stopping_) return respond_error(call, 503, "the server is stopping");
-  show_alive(call);
+  const auto status_of = [](Readiness readiness) -> std::string_view {
+    switch (readiness) {
+      case Readiness::ready:
+        return "ok";
+      case Readiness::starting:
+        return "starting";
+      case Readiness::draining:
+        return "draining";
+      case Readiness::store_failing:
+        return "store failing";
+      case Readiness::no_model:
+        return "no model";
+    }
+    return "";
+  };
+  const Readiness now = readiness();
+  const std::string_view why = why_not(now);
+  JsonWriter json;
+  json.begin_object().field("status", status_of(now));
+  if (!why.empty()) {
+    json.key("error").begin_object().field("code", error_name(503)).field("message", why).end_object();
+  }
+  json.end_object();
+  Response response = json_response(std::move(json));
+  if (!why.empty()) response.status = 503;
+  call.respond(std::move(response));
 }
 
 }  // namespace espy::http

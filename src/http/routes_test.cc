@@ -121,7 +121,8 @@ class RoutesTest : public ::testing::Test {
                         tasks_.push_back(std::move(task));
                         wake_.notify_one();
                       }};
-  Routes routes_{*service_.classifier};
+  std::unique_ptr<Gate> gate_ = *Gate::open({});
+  Routes routes_{*service_.classifier, *gate_};
 };
 
 // A history that lies elsewhere, too: of one record, and not all of it.
@@ -362,10 +363,13 @@ TEST_F(RoutesTest, ModelsAreDescribed) {
   const boost::json::value models = get_json("/api/models").at("models");
   ASSERT_EQ(models.as_array().size(), 2u);
   EXPECT_EQ(models.at(1), boost::json::parse(R"({"name": "garments", "version": ")" +
-                                             service_.registry.model(1)->version() +
-                                             R"(", "recipe": "softmax", "preparation": "digit",
+                                             service_.catalog.registry()->model(1)->version() +
+                                             R"(", "number": 1, "recipe": "softmax", "preparation": "digit",
                                              "classes": ["Shirt", "Ankle <boot>"],
-                                             "metrics": {"test_accuracy": "0.5"}, "calibrated": false, "default": false})"));
+                                             "metrics": {"test_accuracy": "0.5"}, "calibrated": false, "default": false, "labels": {},
+                                             "versions": [{"number": 1, "version": ")" +
+                                             service_.catalog.registry()->model(1)->version() +
+                                             R"(", "state": "ready", "reason": null}]})"));
   EXPECT_EQ(models.at(0).at("default"), true);
 }
 
@@ -429,9 +433,11 @@ TEST_F(RoutesTest, OtherMethodsAre405WithThoseThatThereAre) {
   EXPECT_EQ(index.fields, "Allow: GET, HEAD, POST\r\n");
   EXPECT_EQ(answer(Method::get, "/api/predict").fields, "Allow: POST\r\n");
   EXPECT_EQ(answer(Method::post, "/livez").fields, "Allow: GET, HEAD\r\n");
+  EXPECT_EQ(answer(Method::get, "/v1/models/digits:predict").fields, "Allow: POST\r\n");
 }
 
 TEST_F(RoutesTest, EveryRouteIsReachedAndTakesHeadForGet) {
+  routes_.begin_serving();
   for (const Routes::Route& route : Routes::table()) {
     EXPECT_FALSE(route.summary.empty());
     if (route.method != Method::get || contains(route.path, "{")) continue;
@@ -497,12 +503,63 @@ TEST_F(RoutesTest, MetricsCountTheRecords) {
   EXPECT_TRUE(contains(metrics.body, "espy_history_records 1\n"));
 }
 
-TEST_F(RoutesTest, ReadyUntilItStops) {
-  EXPECT_EQ(get_json("/livez").at("status"), "ok");
+TEST_F(RoutesTest, TellsWhyNoRequestsShouldCome) {
+  const auto expect_not_ready = [this](std::string_view status, std::string_view message) {
+    const Response response = get("/readyz");
+    expect_json_error(response, 503, "unavailable", message);
+    EXPECT_EQ(boost::json::parse(response.body).at("status").as_string(), status);
+    EXPECT_TRUE(contains(get("/metrics").body, "espy_ready 0\n"));
+    EXPECT_EQ(get_json("/livez").at("status"), "ok");
+  };
+  expect_not_ready("starting", "not ready yet");
+  routes_.begin_serving();
   EXPECT_EQ(get_json("/readyz").at("status"), "ok");
+  EXPECT_TRUE(contains(get("/metrics").body, "espy_ready 1\n"));
+
+  service_.store.break_disk();
+  EXPECT_EQ(get_json("/readyz").at("status"), "ok") << "nobody knows yet";
+  EXPECT_EQ(answer(Method::post, "/api/predict", "", bar_picture()).status, 503);
+  expect_not_ready("store failing", "cannot be recorded");
+  service_.store.mend_disk();
+  EXPECT_EQ(answer(Method::post, "/api/predict", "", bar_picture()).status, 200);
+  EXPECT_EQ(get_json("/readyz").at("status"), "ok");
+
   routes_.begin_stopping();
-  EXPECT_EQ(get_json("/livez").at("status"), "ok");
-  expect_json_error(get("/readyz"), 503, "unavailable", "stopping");
+  expect_not_ready("draining", "stopping");
+}
+
+TEST_F(RoutesTest, CountsPredictionsByVerdict) {
+  EXPECT_EQ(answer(Method::post, "/api/predict", "", bar_picture()).status, 200);
+  EXPECT_EQ(answer(Method::post, "/api/predict", "", blank_picture()).status, 200);
+  EXPECT_EQ(answer(Method::post, "/api/predict", "", "no picture").status, 400);
+  const Response metrics = get("/metrics");
+  const std::string version = service_.catalog.registry()->model(0)->version();
+  const std::string labels = format("{{model=\"digits\",version=\"{}\"", version);
+  for (const std::string& line : {
+           format("espy_predictions_total{},verdict=\"recognized\"}} 1\n", labels),
+           format("espy_predictions_total{},verdict=\"not_recognized\"}} 1\n", labels),
+           format("espy_pictures_refused_total{}}} 1\n", labels),
+           format("espy_decode_seconds_count{}}} 2\n", labels),
+           format("espy_recording_seconds_count{}}} 2\n", labels),
+       }) {
+    EXPECT_TRUE(contains(metrics.body, line)) << line << metrics.body;
+  }
+}
+
+TEST_F(RoutesTest, EveryRouteSaysWhatItAsksOfAKey) {
+  for (const Routes::Route& route : Routes::table()) {
+    const bool is_open = route.path == "/livez" || route.path == "/readyz" || route.path == "/style.css" ||
+                         route.path == "/docs" || route.path == "/openapi.json" || route.path == "/login" ||
+                         route.path == "/logout" || route.path.starts_with("/v2/health/");
+    EXPECT_EQ(route.scope == Scope::none, is_open) << route.path;
+  }
+}
+
+TEST_F(RoutesTest, WithoutKeysThereIsNothingToLogInTo) {
+  expect_page(get("/login", kBrowser), 200, "asks for no keys");
+  const Response response = answer(Method::post, "/login", "application/x-www-form-urlencoded", "key=x");
+  EXPECT_EQ(response.status, 303);
+  EXPECT_EQ(response.fields, "Location: /\r\nCache-Control: no-store\r\n");
 }
 
 }  // namespace

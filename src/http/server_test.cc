@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +71,16 @@ class Client {
     }
   }
 
+  // Sends all of it; returns false when the server has closed.
+  bool sends(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return true;
+  }
+
   void end_sending() { ::shutdown(socket_, SHUT_WR); }
 
   struct Answer {
@@ -122,8 +133,9 @@ class Client {
 // A server on a free port, in a thread of its own.
 class Running {
  public:
-  explicit Running(ServerOptions options = {}, const store::StoreOptions& store_options = {})
-      : service_(store_options) {
+  explicit Running(ServerOptions options = {}, const store::StoreOptions& store_options = {},
+                   service::ClassifierOptions classifier_options = {})
+      : service_(store_options, std::move(classifier_options)) {
     options.port = 0;
     if (options.threads == 0) options.threads = 2;
     server_ = *Server::open(options, *service_.classifier);
@@ -134,6 +146,7 @@ class Running {
   std::uint16_t port() const { return server_->port(); }
   Service& service() { return service_; }
   void begin_to_stop() { server_->stop(); }
+  std::unique_ptr<Guest> receive_guest() { return server_->receive_guest(); }
   void stop() {
     server_->stop();
     if (thread_.joinable()) thread_.join();
@@ -192,6 +205,38 @@ TEST(Server, AnswersMorePipelinedRequestsThanOneBurstHolds) {
     ASSERT_EQ(client.receive().body, "{\"status\":\"ok\"}") << i;
   }
   EXPECT_EQ(running.record_count(), 100u);
+}
+
+TEST(Server, LetsAGuestUseItsLoops) {
+  ServerOptions options;
+  options.guest_routes = {"/guest"};
+  Running running(options);
+  std::unique_ptr<Guest> guest = running.receive_guest();
+  std::promise<std::string> answer;
+  guest->post([&](Guest::Seat seat) {
+    seat.figures.requests_begun.add();
+    seat.lane.classify({.upload = bar_picture(), .file_name = {}, .model = {}},
+                       [&, seat](Result<service::Answer> result) {
+                         seat.figures.of(guest->place_of(0), 200).add(std::chrono::milliseconds(1));
+                         answer.set_value(result ? result->record.class_name : result.error().message);
+                       });
+  });
+  EXPECT_EQ(answer.get_future().get(), "7");
+  while (!guest->why_not_ready().empty()) std::this_thread::yield();
+  Client client(running.port());
+  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(contains(client.receive().body,
+                       "espy_http_request_seconds_count{method=\"POST\",route=\"/guest\",status=\"2xx\"} 1"));
+  client.end_sending();
+
+  // The loops go on for the guest's sake, and end with it.
+  running.begin_to_stop();
+  EXPECT_EQ(guest->why_not_ready(), "the server is stopping");
+  std::promise<void> ran;
+  guest->post([&](Guest::Seat) { ran.set_value(); });
+  ran.get_future().get();
+  guest.reset();
+  running.stop();
 }
 
 TEST(Server, TakesARequestByteByByte) {
@@ -384,6 +429,58 @@ TEST(Server, AStoreThatFailsIs503AndTheConnectionGoesOn) {
   EXPECT_EQ(answer.status, 503);
   EXPECT_TRUE(contains(answer.body, "the disk is full"));
   EXPECT_EQ(client.receive().status, 200);
+}
+
+TEST(Server, AStoreThatHangsIs503AtTheDeadline) {
+  Running running({.threads = 1, .request_timeout = std::chrono::milliseconds(200)});
+  running.service().store.hold_disk();
+  Client client(running.port());
+  client.send(std::string(kLivez) + post("/api/predict", form(bar_picture())));
+  EXPECT_EQ(client.receive().status, 200);
+  const Client::Answer answer = client.receive();
+  expect_error(answer, 503, "unavailable", "no answer after 0.2 s");
+  EXPECT_TRUE(contains(answer.head, "\r\nRetry-After: 1\r\n")) << answer.head;
+  EXPECT_TRUE(client.is_closed());
+  Client other(running.port());
+  other.send(kLivez);
+  EXPECT_EQ(other.receive().status, 200);
+  running.service().store.let_go();  // what comes now has nobody to go to
+  other.send(post("/api/predict", form(bar_picture())));
+  EXPECT_EQ(other.receive().status, 200);
+  EXPECT_EQ(running.record_count(), 2u);
+}
+
+TEST(Server, RefusesWhatWouldWaitTooLongForTheDisk) {
+  Running running({.threads = 1}, {}, {.decode_limits = {}, .longest_wait = std::chrono::milliseconds(50)});
+  running.service().store.hold_disk();
+  Client first(running.port());
+  first.send(post("/api/predict", form(bar_picture())));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  Client second(running.port());
+  second.send(post("/api/predict", form(bar_picture())) + std::string(kLivez));
+  const Client::Answer refused = second.receive();
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_TRUE(contains(refused.body, "limit is 50 ms")) << refused.body;
+  EXPECT_TRUE(contains(refused.head, "\r\nRetry-After: 1\r\n")) << refused.head;
+  EXPECT_EQ(second.receive().status, 200);
+  running.service().store.let_go();
+  EXPECT_EQ(first.receive().status, 200);
+  second.send(post("/api/predict", form(bar_picture())));
+  EXPECT_EQ(second.receive().status, 200);
+}
+
+TEST(Server, CutsOffAReaderThatDoesNotRead) {
+  Running running({.threads = 1, .request_timeout = std::chrono::milliseconds(200)});
+  Client client(running.port());
+  std::string requests;
+  for (int i = 0; i < 64; ++i) requests += kLivez;
+  const auto began = std::chrono::steady_clock::now();
+  while (client.sends(requests)) {
+    ASSERT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
+  }
+  Client other(running.port());
+  other.send(kLivez);
+  EXPECT_EQ(other.receive().status, 200);
 }
 
 TEST(Server, FinishesTheRequestInHandWhenItStops) {

@@ -285,6 +285,17 @@ void remove_impulse_noise(GrayImage& picture, int contrast) {
     }
     return alike - 1;
   };
+  // The same as no pixel alike, but it looks no further than at the first; hardly any pixel is lonely.
+  const auto is_lonely = [&](int x, int y) {
+    for (int near_y = std::max(0, y - 1); near_y <= std::min(height - 1, y + 1); ++near_y) {
+      for (int near_x = std::max(0, x - 1); near_x <= std::min(width - 1, x + 1); ++near_x) {
+        const bool is_itself = near_x == x && near_y == y;
+        if (!is_itself && 2 * std::abs(picture.at(near_x, near_y) - picture.at(x, y)) < contrast)
+          return false;
+      }
+    }
+    return true;
+  };
   const auto median_around = [&](int x, int y) {
     std::array<std::uint8_t, 9> near;
     std::size_t count = 0;
@@ -298,7 +309,7 @@ void remove_impulse_noise(GrayImage& picture, int contrast) {
   };
   int lonely = 0;
   for (int y = 0; y < height; ++y) {
-    for (int x = 0; x < width; ++x) lonely += count_alike(x, y) == 0 ? 1 : 0;
+    for (int x = 0; x < width; ++x) lonely += is_lonely(x, y) ? 1 : 0;
   }
   if (lonely * kShareOfLonely < width * height) return;
   for (int round = 0; round < kRounds; ++round) {

@@ -10,16 +10,14 @@
 // Big endian; samples narrower than a byte are packed from its high bits on. An interlaced picture is seven
 // smaller ones, one after the other. Source: W3C, "Portable Network Graphics (PNG) Specification", third
 // edition; section numbers below are its own.
-#include <libdeflate.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/deflate.h"
 #include "base/format.h"
 #include "image/decoders.h"
 #include "image/luma.h"
@@ -125,7 +123,7 @@ Result<Chunk> Chunks::next() {
   if (length > left - kChunkFrameBytes) return cut_off(Format::png, upload_.size());
   const Chunk chunk{at_, {reinterpret_cast<const char*>(begin + 4), 4}, {begin + 8, length}};
   const bool matters = chunk.is_critical() || chunk.name == "tRNS" || chunk.name == "eXIf";
-  if (matters && libdeflate_crc32(0, begin + 4, 4 + length) != u32(begin + 8 + length)) {
+  if (matters && crc32({begin + 4, 4 + length}) != u32(begin + 8 + length)) {
     return broken(format("the checksum of the chunk at byte {} does not fit", at_));
   }
   at_ += kChunkFrameBytes + length;
@@ -209,10 +207,6 @@ Result<Content> read_chunks(std::span<const std::uint8_t> upload, const DecodeLi
   return content;
 }
 
-struct FreeDecompressor {
-  void operator()(libdeflate_decompressor* decompressor) const { libdeflate_free_decompressor(decompressor); }
-};
-
 // Returns all rows, each behind its filter's number.
 Result<std::vector<std::uint8_t>> inflate(const Content& content, const std::vector<Pass>& passes) {
   std::vector<std::uint8_t> joined;
@@ -226,19 +220,15 @@ Result<std::vector<std::uint8_t>> inflate(const Content& content, const std::vec
   std::size_t bytes = 0;
   for (const Pass& pass : passes) bytes += pass.rows * (1 + content.header.row_bytes(pass.columns));
 
-  // One a thread: its tables take 11 KB, and a small picture no longer than their allocation.
-  thread_local const std::unique_ptr<libdeflate_decompressor, FreeDecompressor> decompressor(
-      libdeflate_alloc_decompressor());
-  if (!decompressor) return Error{ErrorCode::unavailable, "no memory to read a png"};
   std::vector<std::uint8_t> rows(bytes);
-  std::size_t inflated = 0;
-  const libdeflate_result result = libdeflate_zlib_decompress(decompressor.get(), stream.data(),
-                                                              stream.size(), rows.data(), bytes, &inflated);
-  if (result == LIBDEFLATE_INSUFFICIENT_SPACE) {
+  const Inflation inflation = inflate_zlib(stream, rows);
+  if (inflation.status == InflateStatus::too_long) {
     return broken(format("its rows have more than {} bytes", bytes));
   }
-  if (result != LIBDEFLATE_SUCCESS) return broken("its pixels are not a zlib stream");
-  if (inflated != bytes) return broken(format("its rows have {} bytes, must have {}", inflated, bytes));
+  if (inflation.status == InflateStatus::broken) return broken("its pixels are not a zlib stream");
+  if (inflation.bytes != bytes) {
+    return broken(format("its rows have {} bytes, must have {}", inflation.bytes, bytes));
+  }
   return rows;
 }
 

@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/hex.h"
 #include "nn/overloaded.h"
 
 namespace espy::model {
@@ -154,8 +155,9 @@ std::string describe(const Recipe& recipe) {
                             describe(initializer), describe(optimizer), batch_size, steps, epochs, chunk_size,
                             held_out, label_smoothing, describe(digits), describe(garments));
   for (const auto& [done, factor] : schedule) text += format(" {} {}", done, factor);
-  if (const auto& [count, teacher, teacher_epochs, share] = teachers; count > 0) {
-    text += format("; taught by {} of {} {} {}", count, nn::to_string(teacher), teacher_epochs, share);
+  if (const auto& [count, teacher, epochs_of_each, share, garment_epochs] = teachers; count > 0) {
+    text += format("; taught by {} of {} {} {}", count, nn::to_string(teacher), epochs_of_each, share);
+    if (garment_epochs > 0) text += format(" {} with garments", garment_epochs);
   }
   if (parameter_type == ParameterType::f16) text += "; stored in float16";
   return text;

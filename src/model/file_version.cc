@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/hex.h"
 #include "model/onnx_fields.h"
 
 namespace espy::model {

@@ -10,6 +10,7 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "model/file_version.h"
 #include "model/recipe.h"
 #include "model/synthetic.h"

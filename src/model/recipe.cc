@@ -176,7 +176,11 @@ std::array<Recipe, 8> make_recipes() {
                         .thickness = 0.5f,
                         .blur = 0.5f},
              .garments = {.shift = 1, .mirror = Mirror::every_other_epoch},
-             .teachers = {.count = 1, .architecture = ten_minute_network(), .epochs = 16, .share = 0.8f},
+             .teachers = {.count = 1,
+                          .architecture = ten_minute_network(),
+                          .epochs = 16,
+                          .share = 0.8f,
+                          .garment_epochs = 28},
              .parameter_type = ParameterType::f16},
   };
 }
@@ -203,6 +207,12 @@ Augmentation augmentation(const Recipe& recipe, image::Preparation preparation) 
       return {};
   }
   return {};
+}
+
+double teacher_epochs(const Recipe& recipe, image::Preparation preparation) {
+  const Teachers& teachers = recipe.teachers;
+  const bool longer = preparation == image::Preparation::garment && teachers.garment_epochs > 0;
+  return longer ? teachers.garment_epochs : teachers.epochs;
 }
 
 std::span<const Recipe> recipes() {

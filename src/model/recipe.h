@@ -30,8 +30,9 @@ double learning_rate_factor(std::span<const Knot> schedule, double done);
 struct Teachers {
   int count = 0;
   nn::Architecture architecture = {};
-  double epochs = 0;  // of each
-  float share = 0;    // of the target
+  double epochs = 0;          // of each
+  float share = 0;            // of the target
+  double garment_epochs = 0;  // of each, where pictures are prepared as garments; 0: as many as `epochs` says
 };
 
 struct Recipe {
@@ -57,6 +58,9 @@ struct Recipe {
 
 // Returns what the recipe does to pictures of this preparation.
 Augmentation augmentation(const Recipe& recipe, image::Preparation preparation);
+
+// Returns how many epochs each of the recipe's teachers trains on pictures of this preparation.
+double teacher_epochs(const Recipe& recipe, image::Preparation preparation);
 
 // Returns every recipe, in the order that help shows them:
 //   softmax  TensorFlow's "MNIST for ML beginners"

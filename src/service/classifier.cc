@@ -9,8 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/foreign_text.h"
 #include "base/format.h"
 #include "model/predictor.h"
+#include "service/admission.h"
 
 namespace espy::service {
 namespace {
@@ -22,35 +24,86 @@ constexpr std::size_t kMaxBatch = 256;
 constexpr int kAsideThreads = 2;
 constexpr std::size_t kMaxAside = 100;
 
+struct Together;
+
 // One classification between its arrival and its answer. The store shares it until the entry is on disk.
 struct Work {
   Lane::Completion done;
+  // Of a request with several pictures, until this one is predicted; nullptr: it stands alone.
+  std::shared_ptr<Together> together;
+  std::shared_ptr<Tally> tally;  // of the version that answers
   std::chrono::steady_clock::time_point arrival;
+  std::chrono::steady_clock::time_point prepared;
+  std::chrono::steady_clock::time_point predicted;
+  ModelFigures* figures = nullptr;  // the lane's, of the version that answers
   std::optional<double> coverage;
+  std::string id;
+  std::size_t index = 0;  // in its request
   std::vector<std::string> set;
+  std::vector<float> probabilities;
   store::Entry entry;
 };
 
+// The pictures of one request. It has those that are predicted; the others have it.
+struct Together {
+  Lane::TogetherCompletion done;
+  std::vector<std::shared_ptr<Work>> works;  // in the request's order
+  std::size_t predicted = 0;
+};
+
 struct Outcome {
-  std::shared_ptr<Work> work;
+  std::shared_ptr<Work> work;          // or
+  std::shared_ptr<Together> together;  // of a request with several
   Result<void> result;
 };
 
+// Returns what a repetition of the request is known by: the SHA-256 of
+//   encoding := id model model_version index upload_digest(32 bytes)
+//   text     := length bytes
+// where every number has eight bytes, as in memory.
+// NOTE: histories hold these values; never change the encoding.
+Sha256 retry_key(const Work& work) {
+  const store::Record& record = work.entry.record;
+  const std::uint64_t numbers[] = {work.id.size(), record.model.size(), record.model_version.size(),
+                                   work.index};
+  return sha256({std::as_bytes(std::span(numbers)), std::as_bytes(std::span(work.id)),
+                 std::as_bytes(std::span(record.model)), std::as_bytes(std::span(record.model_version)),
+                 std::as_bytes(std::span(record.upload_digest))});
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Classifier>> Classifier::create(const Registry& registry, store::Store& store,
+Result<void> check_said(std::string_view subject, std::string_view id) {
+  constexpr std::size_t kMaxSaidBytes = 255;
+  for (const auto& [name, text] : {std::pair{"subject", subject}, {"id", id}}) {
+    if (text.size() > kMaxSaidBytes) {
+      return Error{ErrorCode::invalid_input,
+                   espy::format("{} has {} bytes, limit is {}", name, text.size(), kMaxSaidBytes)};
+    }
+    if (valid_utf8(text) != text) {
+      return Error{ErrorCode::invalid_input, espy::format("{} is not UTF-8", name)};
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Classifier>> Classifier::create(Catalog& catalog, store::Store& store,
                                                        ClassifierOptions options) {
-  if (registry.size() == 0) return Error{ErrorCode::invalid_input, "there is no model to serve"};
   Result<std::optional<Uuid>> newest = store.newest_id();
   if (!newest) return std::move(newest).error();
   return std::unique_ptr<Classifier>(
-      new Classifier(registry, store, std::move(options), newest->value_or(Uuid{})));
+      new Classifier(catalog, store, std::move(options), newest->value_or(Uuid{})));
 }
 
-Classifier::Classifier(const Registry& registry, store::Store& store, ClassifierOptions options,
-                       const Uuid& newest)
-    : registry_(registry), store_(store), options_(std::move(options)), ids_(newest) {
+Classifier::Classifier(Catalog& catalog, store::Store& store, ClassifierOptions options, const Uuid& newest)
+    : catalog_(catalog), store_(store), options_(std::move(options)), ids_(newest) {
   if (options_.history) aside_.emplace();
+}
+
+bool Classifier::store_fails() const {
+  using Steady = std::chrono::steady_clock;
+  const Steady::rep failed_at = store_failed_at_.load(std::memory_order_relaxed);
+  return failed_at != 0 && Steady::now() - Steady::time_point(Steady::duration(failed_at)) < kFailureTime;
 }
 
 Aside::Aside() {
@@ -92,91 +145,231 @@ void Aside::run() {
 
 // Shared with the store's writer, which may finish an append after the lane is gone.
 struct Lane::State : std::enable_shared_from_this<Lane::State> {
-  // The inputs of one model that wait for this turn's batch, and who waits for them.
+  // The inputs of one version that wait for this turn's batch, and who waits for them.
   struct Batch {
+    std::shared_ptr<const ServedModel> served;
     std::unique_ptr<model::Predictor> predictor;
+    std::shared_ptr<Tally> tally;
+    ModelFigures* figures = nullptr;
     std::vector<image::Input> inputs;
     std::vector<std::shared_ptr<Work>> works;
   };
 
-  State(Classifier& owner, Schedule loop) : classifier(owner), schedule(std::move(loop)) {
-    for (std::size_t i = 0; i < classifier.registry().size(); ++i) {
-      auto predictor =
-          std::make_unique<model::Predictor>(classifier.registry().model(i), classifier.precision());
-      // The first prediction plans memory and makes code; better now than in the first request.
-      predictor->predict(std::array<image::Input, 1>{});
-      batches.push_back({std::move(predictor), {}, {}});
-    }
+  State(Classifier& owner, Schedule loop)
+      : classifier(owner), schedule(std::move(loop)), admission(owner.options_.longest_wait) {}
+
+  // Once there is a shared pointer to it.
+  void begin() {
+    subscription = classifier.catalog().subscribe(classifier.precision(), [weak = weak_from_this()] {
+      // So that an old version goes also where no request comes.
+      const auto self = weak.lock();
+      if (!self) return;
+      const std::lock_guard lock(self->mutex);
+      if (!self->closed) self->schedule([self] { self->refresh(); });
+    });
+    refresh();
+    for (std::size_t i = 0; i < registry->size(); ++i) batch_of(*registry->find(registry->name(i)));
   }
 
+  const Registry& refresh();
+  ModelFigures& figures_of(const ServedModel& served);
+  Batch& batch_of(const std::shared_ptr<const ServedModel>& served);
+  void drop_old_versions();
+  Result<void> admit();
+  Result<std::shared_ptr<Work>> prepare(Request request, std::shared_ptr<const ServedModel>& served);
+  void put_into_batch(const std::shared_ptr<const ServedModel>& served, std::shared_ptr<Work> work);
+  void append(const std::shared_ptr<Work>& work);
+  void append(const std::shared_ptr<Together>& together);
   void classify(Request request, Completion done);
+  void classify_together(std::vector<Request> requests, TogetherCompletion done);
   void correct(Opinion opinion, std::function<void(Result<store::Record>)> done);
   template <typename Found>
   void look_back(std::function<Result<Found>(store::History&)> look, std::function<void(Result<Found>)> done);
   void predict_all();
   void predict(Batch& batch);
   void record(std::shared_ptr<Work> work, model::Prediction prediction, const model::Model& model);
+  void hand_over_change(Result<void> outcome, std::function<void(Result<void>)> done);
   Answer answer_from(Work&& work) const;
   void hand_over(Outcome outcome);
+  void note(const Result<void>& result, const Work& work, std::chrono::steady_clock::time_point now);
   void deliver();
 
   Classifier& classifier;
   Schedule schedule;
-  std::vector<Batch> batches;  // one for each model
+  std::uint64_t generation = 0;  // of the registry
+  std::shared_ptr<const Registry> registry;
+  std::vector<std::unique_ptr<Batch>> batches;  // one for each version that was asked for
   bool predict_is_scheduled = false;
+  Admission admission;
+  bool has_old_versions = false;
 
   // What the writer's thread leaves for the loop's.
   std::mutex mutex;
   std::vector<Outcome> outcomes;
   bool closed = false;
+
+  std::unique_ptr<Catalog::Subscription> subscription;
 };
 
-void Lane::State::classify(Request request, Completion done) {
+const Registry& Lane::State::refresh() {
+  const std::uint64_t newest = classifier.catalog().generation();
+  if (!registry || newest != generation) {
+    generation = newest;  // read first: what is newer than it says is only looked at once more
+    registry = classifier.catalog().registry();
+    has_old_versions = true;
+    if (!predict_is_scheduled) drop_old_versions();
+  }
+  return *registry;
+}
+
+ModelFigures& Lane::State::figures_of(const ServedModel& served) {
+  return classifier.figures_.open(this, served.name(), served.model().version());
+}
+
+Lane::State::Batch& Lane::State::batch_of(const std::shared_ptr<const ServedModel>& served) {
+  for (const auto& batch : batches) {
+    if (batch->served == served) return *batch;
+  }
+  if (!registry->has(*served)) has_old_versions = true;
+  auto batch = std::make_unique<Batch>();
+  batch->served = served;
+  batch->predictor = served->take_predictor(classifier.precision());
+  batch->tally = served->open_tally();
+  batch->figures = &figures_of(*served);
+  return *batches.emplace_back(std::move(batch));
+}
+
+// Lets go of what is served no more; nobody may be waiting for it.
+void Lane::State::drop_old_versions() {
+  if (!std::exchange(has_old_versions, false)) return;
+  std::erase_if(batches, [this](const auto& batch) { return !registry->has(*batch->served); });
+}
+
+// Returns why a request that is read now is refused unseen.
+Result<void> Lane::State::admit() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!admission.in_turn()) admission.begin_turn(now);
+  if (!predict_is_scheduled) {
+    predict_is_scheduled = true;
+    schedule([self = shared_from_this()] { self->predict_all(); });
+  }
+  if (admission.admits(now)) return {};
+  const auto milliseconds = [](auto time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+  };
+  return Error{ErrorCode::unavailable,
+               espy::format("requests wait for {} ms, limit is {} ms", milliseconds(admission.wait(now)),
+                            milliseconds(admission.bound()))};
+}
+
+// Decodes and prepares. `served` becomes the version that is to answer.
+Result<std::shared_ptr<Work>> Lane::State::prepare(Request request,
+                                                   std::shared_ptr<const ServedModel>& served) {
   const auto work = std::make_shared<Work>();
   work->arrival = std::chrono::steady_clock::now();
   work->entry.record.time = classifier.options_.clock();
 
-  const Result<std::size_t> index = classifier.registry().find(request.model);
-  if (!index) return done(index.error());
-  const model::Model& model = *classifier.registry().model(*index);
+  served = std::move(request.served);
+  if (!served) {
+    Result<std::shared_ptr<const ServedModel>> found = refresh().find(request.model);
+    if (!found) return std::move(found).error();
+    served = *std::move(found);
+  }
+  const model::Model& model = served->model();
   if (request.coverage && !model.calibration()) {
-    return done(Error{ErrorCode::invalid_input,
-                      espy::format("model {} has no calibration, so it has no sets of a coverage",
-                                   classifier.registry().name(*index))});
+    return Error{
+        ErrorCode::invalid_input,
+        espy::format("model {} has no calibration, so it has no sets of a coverage", served->name())};
   }
   work->coverage = request.coverage;
+  work->id = std::move(request.id);
 
   const auto bytes = std::as_bytes(std::span(request.upload));
-  const Result<image::Format> format = image::detect_format(bytes);
-  if (!format) return done(format.error());
-  const Result<image::GrayImage> picture = image::decode(bytes, classifier.options_.decode_limits);
-  if (!picture) return done(picture.error());
-
   store::Record& record = work->entry.record;
-  record.input = image::prepare(*picture, model.preparation());
-  record.model = classifier.registry().name(*index);
+  if (request.content == Content::pixels) {
+    assert(request.upload.size() == record.input.size());
+    std::ranges::copy(request.upload, record.input.begin());
+    // They are the record's input: nothing is left that would have to be kept beside it.
+  } else {
+    const Result<image::Format> format = image::detect_format(bytes);
+    if (!format) {
+      figures_of(*served).refused.add();
+      return format.error();
+    }
+    const Result<image::GrayImage> picture = image::decode(bytes, classifier.options_.decode_limits);
+    if (!picture) {
+      figures_of(*served).refused.add();
+      return picture.error();
+    }
+    record.input = image::prepare(*picture, model.preparation());
+    work->entry.upload.media_type = image::media_type(*format);
+  }
+  record.model = served->name();
   record.model_version = model.version();
   record.file_name = std::move(request.file_name);
   record.subject = std::move(request.subject);
   record.upload_digest = sha256(bytes);
   record.upload_bytes = bytes.size();
-  work->entry.upload = {std::string(image::media_type(*format)), std::move(request.upload)};
-  work->done = std::move(done);
+  if (request.content == Content::picture) work->entry.upload.bytes = std::move(request.upload);
+  return work;
+}
 
-  Batch& batch = batches[*index];
-  batch.inputs.push_back(record.input);
-  batch.works.push_back(work);
+void Lane::State::put_into_batch(const std::shared_ptr<const ServedModel>& served,
+                                 std::shared_ptr<Work> work) {
+  Batch& batch = batch_of(served);
+  work->prepared = std::chrono::steady_clock::now();
+  work->tally = batch.tally;
+  batch.tally->add(Tally::input, 1, work->prepared - work->arrival);
+  work->figures = batch.figures;
+  work->figures->decode.add(work->prepared - work->arrival);
+  batch.inputs.push_back(work->entry.record.input);
+  batch.works.push_back(std::move(work));
   if (!predict_is_scheduled) {
     predict_is_scheduled = true;
     schedule([self = shared_from_this()] { self->predict_all(); });
   }
 }
 
+void Lane::State::classify(Request request, Completion done) {
+  if (Result<void> admitted = admit(); !admitted) return done(std::move(admitted).error());
+  std::shared_ptr<const ServedModel> served;
+  Result<std::shared_ptr<Work>> work = prepare(std::move(request), served);
+  if (!work) return done(std::move(work).error());
+  (*work)->done = std::move(done);
+  put_into_batch(served, *std::move(work));
+}
+
+void Lane::State::classify_together(std::vector<Request> requests, TogetherCompletion done) {
+  assert(!requests.empty() && requests.size() <= kMostTogether);
+  const auto together = std::make_shared<Together>();
+  together->done = std::move(done);
+  if (Result<void> admitted = admit(); !admitted) return together->done(std::move(admitted).error());
+  std::vector<std::shared_ptr<const ServedModel>> served(requests.size());
+  std::vector<std::shared_ptr<Work>> works;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    Result<std::shared_ptr<Work>> work = prepare(std::move(requests[i]), served[i]);
+    if (!work) {
+      Error error = std::move(work).error();
+      if (requests.size() > 1) error.message = espy::format("picture {}: {}", i, error.message);
+      return together->done(std::move(error));
+    }
+    (*work)->together = together;
+    (*work)->index = i;
+    works.push_back(*std::move(work));
+  }
+  together->works.resize(works.size());
+  for (std::size_t i = 0; i < served.size(); ++i) put_into_batch(served[i], std::move(works[i]));
+}
+
 void Lane::State::predict_all() {
   predict_is_scheduled = false;
-  for (Batch& batch : batches) {
-    if (!batch.works.empty()) predict(batch);
+  // One that is added meanwhile has its own turn.
+  const std::size_t count = batches.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!batches[i]->works.empty()) predict(*batches[i]);
   }
+  if (admission.in_turn()) admission.end_turn(std::chrono::steady_clock::now());
+  if (!predict_is_scheduled) drop_old_versions();
 }
 
 void Lane::State::predict(Batch& batch) {
@@ -185,10 +378,23 @@ void Lane::State::predict(Batch& batch) {
   std::vector<std::shared_ptr<Work>> works = std::exchange(batch.works, {});
   for (std::size_t begin = 0; begin < works.size(); begin += kMaxBatch) {
     const std::size_t count = std::min(kMaxBatch, works.size() - begin);
+    const auto start = std::chrono::steady_clock::now();
     std::vector<model::Prediction> predictions =
         batch.predictor->predict(std::span(inputs).subspan(begin, count));
+    const auto end = std::chrono::steady_clock::now();
+    const auto spent = end - start;
+    batch.figures->inference.add(spent);
+    batch.figures->batches.add(count);
     assert(predictions.size() == count);
+    std::chrono::nanoseconds waited{};
+    for (std::size_t i = 0; i < count; ++i) waited += start - works[begin + i]->prepared;
+    batch.tally->add(Tally::queue, count, waited);
+    batch.tally->add(Tally::inference, count, spent);
+    batch.tally->add_execution(count, works[begin]->entry.record.time);
     for (std::size_t i = 0; i < count; ++i) {
+      works[begin + i]->predicted = end;
+      admission.add_cost(works[begin + i]->prepared - works[begin + i]->arrival +
+                         spent / static_cast<std::int64_t>(count));
       record(std::move(works[begin + i]), std::move(predictions[i]), batch.predictor->model());
     }
   }
@@ -211,13 +417,35 @@ void Lane::State::record(std::shared_ptr<Work> work, model::Prediction predictio
       work->set.push_back(names[index_of(label)]);
     }
   }
-  record.latency =
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - work->arrival);
-  std::shared_ptr<const store::Entry> entry(work, &work->entry);
-  classifier.store().append(std::move(entry),
-                            [self = shared_from_this(), work = std::move(work)](Result<void> result) mutable {
-                              self->hand_over({std::move(work), std::move(result)});
+  work->probabilities = std::move(prediction.probabilities);
+  record.latency = std::chrono::duration_cast<std::chrono::microseconds>(work->predicted - work->arrival);
+  if (!work->id.empty()) {
+    work->entry.retry = std::make_unique<store::Retry>(store::Retry{.key = retry_key(*work), .earlier = {}});
+  }
+  if (const auto together = std::move(work->together)) {
+    together->works[work->index] = work;
+    if (++together->predicted == together->works.size()) append(together);
+  } else {
+    append(work);
+  }
+}
+
+void Lane::State::append(const std::shared_ptr<Work>& work) {
+  admission.append(std::chrono::steady_clock::now());
+  classifier.store().append(std::shared_ptr<const store::Entry>(work, &work->entry),
+                            [self = shared_from_this(), work](Result<void> result) mutable {
+                              self->hand_over({std::move(work), nullptr, std::move(result)});
                             });
+}
+
+void Lane::State::append(const std::shared_ptr<Together>& together) {
+  admission.append(std::chrono::steady_clock::now());
+  std::vector<std::shared_ptr<const store::Entry>> entries;
+  for (const auto& work : together->works) entries.emplace_back(work, &work->entry);
+  classifier.store().append_together(
+      std::move(entries), [self = shared_from_this(), together = together](Result<void> result) mutable {
+        self->hand_over({nullptr, std::move(together), std::move(result)});
+      });
 }
 
 void Lane::State::correct(Opinion opinion, std::function<void(Result<store::Record>)> done) {
@@ -225,8 +453,8 @@ void Lane::State::correct(Opinion opinion, std::function<void(Result<store::Reco
   if (!record) return done(std::move(record));
   // The names of the model as it is now; of one that is served no more nothing but the number is known.
   std::string class_name = espy::format("{}", opinion.label);
-  if (const Result<std::size_t> index = classifier.registry().find(record->model); index) {
-    const std::vector<std::string>& names = classifier.registry().model(*index)->class_names();
+  if (const auto served = refresh().find(record->model); served) {
+    const std::vector<std::string>& names = (*served)->model().class_names();
     if (opinion.label < 0 || opinion.label >= std::ssize(names)) {
       return done(Error{
           ErrorCode::invalid_input,
@@ -271,7 +499,12 @@ void Lane::State::look_back(std::function<Result<Found>(store::History&)> look,
 
 // The entry is on disk and the store has let go of it.
 Answer Lane::State::answer_from(Work&& work) const {
-  Answer answer{.record = std::move(work.entry.record), .upload_media_type = {}, .set = std::move(work.set)};
+  Answer answer{.record = std::move(work.entry.record),
+                .upload_media_type = {},
+                .set = std::move(work.set),
+                .probabilities = std::move(work.probabilities)};
+  if (work.entry.retry && work.entry.retry->earlier) answer.record = *std::move(work.entry.retry->earlier);
+  answer.record.held_by = classifier.store().holder();
   if (classifier.store().keeps_upload(answer.record.upload_bytes)) {
     answer.upload_media_type = std::move(work.entry.upload.media_type);
   }
@@ -287,13 +520,45 @@ void Lane::State::hand_over(Outcome outcome) {
   if (outcomes.size() == 1) schedule([self = shared_from_this()] { self->deliver(); });
 }
 
+void Lane::State::note(const Result<void>& result, const Work& work,
+                       std::chrono::steady_clock::time_point now) {
+  std::atomic<std::chrono::steady_clock::rep>& failed_at = classifier.store_failed_at_;
+  if (!result) {
+    if (result.error().code == ErrorCode::unavailable) {
+      failed_at.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+    }
+    return;
+  }
+  if (failed_at.load(std::memory_order_relaxed) != 0) failed_at.store(0, std::memory_order_relaxed);
+  work.figures->recording.add(now - work.predicted);
+  work.figures->predictions[static_cast<std::size_t>(work.entry.record.verdict)].add();
+}
+
 void Lane::State::deliver() {
   std::vector<Outcome> burst;
   {
     const std::lock_guard lock(mutex);
     burst.swap(outcomes);
   }
+  admission.settle(burst.size());
+  const auto now = std::chrono::steady_clock::now();
   for (Outcome& outcome : burst) {
+    const auto count = [&](const Work& work) {
+      work.tally->add(outcome.result ? Tally::success : Tally::failure, 1, now - work.arrival);
+      note(outcome.result, work, now);
+    };
+    if (const auto& together = outcome.together) {
+      for (const auto& work : together->works) count(*work);
+      if (!outcome.result) {
+        together->done(std::move(outcome.result).error());
+        continue;
+      }
+      std::vector<Answer> answers;
+      for (const auto& work : together->works) answers.push_back(answer_from(std::move(*work)));
+      together->done(std::move(answers));
+      continue;
+    }
+    count(*outcome.work);
     const Lane::Completion done = std::move(outcome.work->done);
     if (outcome.result) {
       done(answer_from(std::move(*outcome.work)));
@@ -303,12 +568,34 @@ void Lane::State::deliver() {
   }
 }
 
+void Lane::State::hand_over_change(Result<void> outcome, std::function<void(Result<void>)> done) {
+  const std::lock_guard lock(mutex);
+  if (closed) return;
+  schedule([done = std::move(done), outcome = std::move(outcome)]() mutable { done(std::move(outcome)); });
+}
+
 Lane::Lane(Classifier& classifier, Schedule schedule)
-    : state_(std::make_shared<State>(classifier, std::move(schedule))) {}
+    : state_(std::make_shared<State>(classifier, std::move(schedule))) {
+  state_->begin();
+}
 
 Lane::~Lane() {
+  state_->subscription.reset();
   const std::lock_guard lock(state_->mutex);
   state_->closed = true;
+}
+
+void Lane::classify_together(std::vector<Request> requests, TogetherCompletion done) {
+  state_->classify_together(std::move(requests), std::move(done));
+}
+
+const Registry& Lane::registry() { return state_->refresh(); }
+
+void Lane::change(const Change& change, std::function<void(Result<void>)> done) {
+  change(state_->classifier.catalog(),
+         [state = state_, done = std::move(done)](Result<void> outcome) mutable {
+           state->hand_over_change(std::move(outcome), std::move(done));
+         });
 }
 
 void Lane::classify(Request request, Completion done) {

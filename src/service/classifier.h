@@ -2,6 +2,8 @@
 //   upload -> image::decode -> image::prepare -> model::Predictor -> store::Store::append -> answer
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -10,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -18,11 +21,19 @@
 #include "base/uuid.h"
 #include "image/decode.h"
 #include "nn/precision.h"
+#include "service/catalog.h"
+#include "service/figures.h"
 #include "service/registry.h"
 #include "store/history.h"
 #include "store/store.h"
 
 namespace espy::service {
+
+// What an upload is.
+enum class Content {
+  picture,  // an encoded picture
+  pixels,   // 28 rows of 28 bytes, 255 = ink: an input as a network sees it, which no preparation changes
+};
 
 // One picture to classify.
 struct Request {
@@ -32,15 +43,28 @@ struct Request {
   std::string subject{};  // whom the picture is about, as the client said it; may be empty
   // From 0 to 1: the answer also has the set of classes that holds the right one so often.
   std::optional<double> coverage = std::nullopt;
+  std::shared_ptr<const ServedModel> served{};  // as Lane::registry() has it; nullptr: `model` names it
+  Content content = Content::picture;
+  // As the caller names its request; empty: it does not. The same content for the same version under the same
+  // id is the same record, however often it is sent.
+  std::string id{};
 };
+
+// Checks what is kept, or compared, as the client said it: two that differ must stay two, so what is too long
+// is refused, not cut. Errors: invalid_input.
+Result<void> check_said(std::string_view subject, std::string_view id);
 
 // A prediction that is on disk.
 struct Answer {
   store::Record record;
-  std::string upload_media_type;  // "image/png"; empty when the upload was too large to be kept
+  std::string upload_media_type;  // "image/png"; empty when the upload was too large to be kept, or pixels
   // Likeliest first; when a coverage was asked for. Not part of the record.
   std::vector<std::string> set = {};
+  std::vector<float> probabilities = {};  // one a class. Not part of the record.
 };
+
+// Pictures of one request; more would hold up the loop for everybody else on it.
+inline constexpr std::size_t kMostTogether = 256;
 
 // What a person says of an answer.
 struct Opinion {
@@ -56,6 +80,8 @@ struct ClassifierOptions {
   nn::Precision precision = nn::Precision::f32;  // one that the processor has
   // Where is looked back; nullptr: in the store.
   store::History* history = nullptr;
+  // A request that would wait longer is refused at once (admission.h).
+  std::chrono::steady_clock::duration longest_wait = std::chrono::hours(1);
 };
 
 // Does work beside the loops, in order. Threads: do_soon() may be called from any thread.
@@ -83,23 +109,33 @@ class Aside {
 // Threads: shared by every lane.
 class Classifier {
  public:
-  // Errors: as Store::newest_id; invalid_input (an empty registry).
-  static Result<std::unique_ptr<Classifier>> create(const Registry& registry, store::Store& store,
+  // Errors: as Store::newest_id.
+  static Result<std::unique_ptr<Classifier>> create(Catalog& catalog, store::Store& store,
                                                     ClassifierOptions options = {});
 
-  const Registry& registry() const { return registry_; }
+  Catalog& catalog() const { return catalog_; }
   store::Store& store() const { return store_; }
   nn::Precision precision() const { return options_.precision; }
   Timestamp now() const { return options_.clock(); }
+  const Figures& figures() const { return figures_; }
+
+  // Returns whether the store refused a record within the last kFailureTime, and has taken none since.
+  // Whoever asks may send requests elsewhere then; after that time some are needed to find out whether it has
+  // recovered.
+  bool store_fails() const;
+  static constexpr std::chrono::seconds kFailureTime{10};
 
  private:
   friend class Lane;
-  Classifier(const Registry& registry, store::Store& store, ClassifierOptions options, const Uuid& newest);
+  Classifier(Catalog& catalog, store::Store& store, ClassifierOptions options, const Uuid& newest);
 
-  const Registry& registry_;
+  Catalog& catalog_;
   store::Store& store_;
   ClassifierOptions options_;
   UuidGenerator ids_;
+  Figures figures_;
+  // When the store last refused a record, in ticks of the steady clock; 0: it has taken one since.
+  std::atomic<std::chrono::steady_clock::rep> store_failed_at_ = 0;
   std::optional<Aside> aside_;  // where looking back may wait
 };
 
@@ -113,8 +149,9 @@ class Lane {
 
   // Gets the answer, or why there is none:
   // decode's errors; not_found (no such model); invalid_input (a coverage asked of a model that has no
-  // calibration); unavailable (the record could not be committed).
+  // calibration); unavailable (the record could not be committed; too much waits already).
   using Completion = std::function<void(Result<Answer>)>;
+  using TogetherCompletion = std::function<void(Result<std::vector<Answer>>)>;
 
   Lane(Classifier& classifier, Schedule schedule);
   ~Lane();
@@ -123,6 +160,18 @@ class Lane {
   // once the record is durable (or at once when the upload is refused). After the lane's end nobody is
   // called.
   void classify(Request request, Completion done);
+
+  // As classify(), of 1 to kMostTogether pictures: one refused picture refuses all, and their records are
+  // committed together or not at all. The answers are in order.
+  void classify_together(std::vector<Request> requests, TogetherCompletion done);
+
+  // The models as they are now. Threads: the loop's; good until the next call of any of the lane's functions.
+  const Registry& registry();
+
+  // Has the catalog change something, and calls `done` on the loop's thread once that is so for every request
+  // that comes from then on.
+  using Change = std::function<void(Catalog&, Catalog::Completion)>;
+  void change(const Change& change, std::function<void(Result<void>)> done);
 
   // Look back, at once in the store, or beside the loop in a history that may wait; then `done` is called on
   // the loop's thread. Errors: as store::History; unavailable (too many look back already).

@@ -6,6 +6,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/file.h"
@@ -94,7 +95,7 @@ TEST_F(LaneTest, AnswersWithTheRecordThatTheStoreHas) {
   const store::Record& record = answer->record;
   EXPECT_EQ(record.time, kTime);
   EXPECT_EQ(record.model, "digits");
-  EXPECT_EQ(record.model_version, service_.registry.model(0)->version());
+  EXPECT_EQ(record.model_version, service_.catalog.registry()->model(0)->version());
   EXPECT_EQ(record.file_name, "seven.bmp");
   EXPECT_EQ(record.label, 7);
   EXPECT_EQ(record.class_name, "7");
@@ -163,7 +164,7 @@ std::shared_ptr<const model::Model> unsure_model() {
 TEST(CalibratedLane, AnUnsureAnswerNamesItsAlternativeAndTheSet) {
   Service service;
   service.add("unsure", unsure_model());
-  const auto classifier = Classifier::create(service.registry, service.store);
+  const auto classifier = Classifier::create(service.catalog, service.store);
   ASSERT_TRUE(classifier);
   Queue queue;
   std::optional<Result<Answer>> answer;
@@ -235,13 +236,84 @@ TEST(Lane, NobodyIsCalledAfterItsEnd) {
   EXPECT_FALSE(called);
 }
 
-TEST(Classifier, NeedsAModel) {
-  Registry registry;
+TEST_F(LaneTest, PixelsAreTheInputAndTheirDigestTheUploads) {
+  const std::string pixels(784, '\x80');
+  const Result<Answer> answer =
+      answer_to({.upload = pixels, .file_name = "", .model = "", .content = Content::pixels});
+  ASSERT_TRUE(answer);
+  const store::Record& record = answer->record;
+  EXPECT_EQ(record.input[783], 0x80);
+  EXPECT_EQ(record.upload_digest, sha256(std::as_bytes(std::span(record.input))));
+  EXPECT_EQ(record.upload_bytes, 784u);
+  EXPECT_EQ(answer->upload_media_type, "");
+  EXPECT_EQ(service_.store.find_upload(record.id).error().code, ErrorCode::not_found);
+  EXPECT_EQ(answer->probabilities.size(), 10u);
+  EXPECT_EQ(service_.store.verify({})->damages, 0);
+}
+
+TEST_F(LaneTest, ARepeatedIdIsTheSameRecordWhereAllElseIsTheSame) {
+  const Request request{.upload = bar_picture(), .file_name = "", .model = "digits", .id = "1"};
+  const Uuid first = answer_to(request)->record.id;
+  EXPECT_EQ(answer_to(request)->record.id, first);
+  Request other = request;
+  other.upload = bar_picture(3, 6);
+  EXPECT_NE(answer_to(other)->record.id, first);
+  other = request;
+  other.model = "garments";
+  EXPECT_NE(answer_to(other)->record.id, first);
+  other = request;
+  other.id = "2";
+  EXPECT_NE(answer_to(other)->record.id, first);
+  other.id = "";
+  EXPECT_NE(answer_to(other)->record.id, first);
+  EXPECT_EQ(service_.store.list({})->records.size(), 5u);
+}
+
+TEST_F(LaneTest, SeveralPicturesAreAnsweredInOrderOrNotAtAll) {
+  const auto together = [&](std::vector<Request> requests) {
+    std::optional<Result<std::vector<Answer>>> answers;
+    lane_.classify_together(std::move(requests),
+                            [&](Result<std::vector<Answer>> given) { answers = std::move(given); });
+    while (!answers) queue_.run_one();
+    return *std::move(answers);
+  };
+  const auto answers = together({{.upload = bar_picture(), .file_name = "a", .model = "digits"},
+                                 {.upload = blank_picture(), .file_name = "b", .model = "garments"},
+                                 {.upload = bar_picture(), .file_name = "c", .model = "digits"}});
+  ASSERT_TRUE(answers);
+  EXPECT_EQ((*answers)[0].record.file_name, "a");
+  EXPECT_EQ((*answers)[1].record.reason, Reason::blank);
+  EXPECT_EQ((*answers)[2].record.class_name, "7");
+  EXPECT_EQ(service_.store.list({})->records.size(), 3u);
+  const auto refused = together({{.upload = bar_picture(), .file_name = "", .model = ""},
+                                 {.upload = "text", .file_name = "", .model = ""}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message.substr(0, 11), "picture 1: ");
+  service_.store.break_disk();
+  const auto full = together({{.upload = bar_picture(), .file_name = "", .model = ""},
+                              {.upload = bar_picture(), .file_name = "", .model = ""}});
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(service_.store.list({})->records.size(), 3u);
+  const Statistics statistics = (*lane_.registry().find("digits"))->statistics();
+  EXPECT_EQ(statistics.success.count, 2u);
+  EXPECT_EQ(statistics.failure.count, 2u);
+  EXPECT_EQ(statistics.inferences, 4u);
+}
+
+TEST(Classifier, SaysThatNoModelIsServed) {
+  Catalog catalog;
   const auto store = store::Store::open("sqlite::memory:");
-  const auto classifier = Classifier::create(registry, **store);
-  ASSERT_FALSE(classifier);
-  EXPECT_EQ(classifier.error().code, ErrorCode::invalid_input);
-  EXPECT_NE(classifier.error().message.find("no model"), std::string::npos);
+  const auto classifier = Classifier::create(catalog, **store);
+  ASSERT_TRUE(classifier);
+  Queue queue;
+  Lane lane(**classifier, queue.schedule());
+  std::optional<Result<Answer>> answer;
+  lane.classify({.upload = bar_picture(), .file_name = "", .model = ""},
+                [&](Result<Answer> given) { answer = std::move(given); });
+  ASSERT_TRUE(answer && !*answer);
+  EXPECT_EQ(answer->error().code, ErrorCode::not_found);
+  EXPECT_EQ(answer->error().message, "no model is served");
 }
 
 TEST(Classifier, IdsContinueAfterThoseOfTheStore) {
@@ -249,7 +321,7 @@ TEST(Classifier, IdsContinueAfterThoseOfTheStore) {
   store::Record newest;
   newest.id.bytes.fill(0x77);
   ASSERT_TRUE(service.store.append(newest, {}));
-  const auto classifier = Classifier::create(service.registry, service.store);
+  const auto classifier = Classifier::create(service.catalog, service.store);
   ASSERT_TRUE(classifier);
   Queue queue;
   std::optional<Result<Answer>> answer;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "model/model.h"
+#include "service/catalog.h"
 #include "service/classifier.h"
 #include "service/registry.h"
 #include "store/store.h"
@@ -65,17 +67,33 @@ inline std::shared_ptr<const model::Model> constant_model(std::size_t answer,
   return std::make_shared<const model::Model>(*std::move(model));
 }
 
-// A store whose disk can be full: then it refuses, as a real one does.
+// A store whose disk can be full: then it refuses, as a real one does. Or it can hang, until it is let go.
 class BreakableStore : public store::Store {
  public:
   explicit BreakableStore(std::unique_ptr<store::Store> store) : store_(std::move(store)) {}
 
   void break_disk() { broken_ = true; }
+  void mend_disk() { broken_ = false; }
+  void hold_disk() { held_ = true; }
+  void let_go() {
+    held_ = false;
+    const std::lock_guard lock(mutex_);
+    for (auto& [entry, done] : std::exchange(waiting_, {})) store_->append(std::move(entry), std::move(done));
+  }
 
   using Store::append;
   void append(std::shared_ptr<const store::Entry> entry, Completion done) override {
     if (broken_) return done(Error{ErrorCode::unavailable, "cannot commit: the disk is full"});
+    if (held_) {
+      const std::lock_guard lock(mutex_);
+      waiting_.emplace_back(std::move(entry), std::move(done));
+      return;
+    }
     store_->append(std::move(entry), std::move(done));
+  }
+  void append_together(std::vector<std::shared_ptr<const store::Entry>> entries, Completion done) override {
+    if (broken_) return done(Error{ErrorCode::unavailable, "cannot commit: the disk is full"});
+    store_->append_together(std::move(entries), std::move(done));
   }
   Result<store::Record> find(const Uuid& id) override { return store_->find(id); }
   Result<std::vector<store::Correction>> corrections(const Uuid& id) override {
@@ -102,6 +120,10 @@ class BreakableStore : public store::Store {
                                                      std::int64_t max_pending) override {
     return store_->open_outbox(destination, max_pending);
   }
+  Result<std::vector<store::Carried>> carried(const std::string& destination, const Uuid& after,
+                                              std::size_t limit) override {
+    return store_->carried(destination, after, limit);
+  }
   Result<store::HistoryStatus> status() override { return store_->status(); }
   Result<store::Verification> verify(const std::optional<store::ChainPoint>& known) override {
     return store_->verify(known);
@@ -111,6 +133,9 @@ class BreakableStore : public store::Store {
  private:
   std::unique_ptr<store::Store> store_;
   std::atomic<bool> broken_ = false;
+  std::atomic<bool> held_ = false;
+  std::mutex mutex_;  // guards what is held
+  std::vector<std::pair<std::shared_ptr<const store::Entry>, Completion>> waiting_;
 };
 
 // A service in memory with two models: "digits" says 7 to everything, "garments" Ankle <boot>.
@@ -119,16 +144,16 @@ struct Service {
       : store(*store::Store::open("sqlite::memory:", options)) {
     add("digits", constant_model(7, {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}));
     add("garments", constant_model(1, {"Shirt", "Ankle <boot>"}));
-    classifier = *Classifier::create(registry, store, std::move(classifier_options));
+    classifier = *Classifier::create(catalog, store, std::move(classifier_options));
   }
 
   void add(std::string name, std::shared_ptr<const model::Model> model) {
-    const Result<void> added = registry.add(std::move(name), std::move(model));
+    const Result<void> added = catalog.add(std::move(name), std::move(model));
     assert(added);
     static_cast<void>(added);
   }
 
-  Registry registry;
+  Catalog catalog;
   BreakableStore store;
   std::unique_ptr<Classifier> classifier;
 };

@@ -422,6 +422,7 @@ Result<PageFigures> measure_pages(const std::filesystem::path& folder, std::int6
   figures.by_file_name = measure_kind([&](Query& query) {
     query.file_name = format("{}.png", random() % static_cast<unsigned>(kFileNames));
   });
+  figures.by_unknown_file_name = measure_kind([](Query& query) { query.file_name = "none.png"; });
   figures.by_id = measure_kind([&](Query& query) { query.before = sample[place(random)]; });
   appending = false;
   for (std::thread& client : clients) client.join();

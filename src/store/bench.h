@@ -73,7 +73,7 @@ struct PageFigures {
     std::chrono::microseconds median{};
     std::chrono::microseconds p99{};
   };
-  Latency newest, by_time, by_label, by_file_name, by_id;
+  Latency newest, by_time, by_label, by_file_name, by_unknown_file_name, by_id;
 };
 
 // Makes a store of `records` records (about 1.5 KB each), one a millisecond, reads pages of it, and removes

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/format.h"
+#include "base/hex.h"
 
 namespace espy::store {
 

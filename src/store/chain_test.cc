@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "store/row.h"
 #include "store/schema.h"
 #include "store/store.h"

@@ -20,6 +20,17 @@ std::string select_from(std::string_view index, std::string_view condition) {
   return format("SELECT {}, seq FROM record INDEXED BY {} WHERE {}", kRecordColumns, index, condition);
 }
 
+// The records of one name, in any order: those astray, and those of each range of the index.
+std::string select_named() {
+  return format(
+      "WITH RECURSIVE range (number) AS (SELECT min(seq) >> {0} FROM record UNION ALL"
+      " SELECT number + 1 FROM range WHERE number < (SELECT max(seq) >> {0} FROM record))"
+      " {1} UNION ALL SELECT {2}, seq FROM range CROSS JOIN record INDEXED BY record_file_name"
+      " WHERE seq >> {0} = number AND file_name = ?1 AND astray = 0",
+      kNameRangeBits, select_from("record_astray_file_name", "file_name = ?1 AND astray <> 0"),
+      kRecordColumns);
+}
+
 }  // namespace
 
 Result<Remover> Remover::prepare(const Connection& connection) {
@@ -30,10 +41,12 @@ Result<Remover> Remover::prepare(const Connection& connection) {
        "UPDATE chain_start SET start_seq = ?1, start_link = ?2, expired_records = expired_records + ?3,"
        " erased_records_in_all = erased_records_in_all + ?4"},
       {&remover.older_,
-       select_from("record_page", "id < ?1 AND time < ?2 AND NOT astray ORDER BY id LIMIT ?3")},
-      {&remover.older_astray_, select_from("record_astray", "astray AND time < ?1 ORDER BY time LIMIT ?2")},
+       select_from("record_page", "id < ?1 AND time < ?2 AND NOT (astray & 1) ORDER BY id LIMIT ?3")},
+      {&remover.older_astray_,
+       select_from("record_astray", "astray & 1 AND time < ?1 ORDER BY time LIMIT ?2")},
       {&remover.oldest_, select_from("record_page", "TRUE ORDER BY id LIMIT ?1")},
       {&remover.delete_record_, "DELETE FROM record WHERE seq = ?1"},
+      {&remover.delete_retry_, "DELETE FROM retry WHERE retry_seq = ?1"},
       {&remover.select_corrections_,
        format("SELECT {}, correction_seq FROM correction WHERE record_id = ?1 ORDER BY correction_seq",
               kCorrectionColumns)},
@@ -74,7 +87,7 @@ int Remover::remove_chosen(const Connection& connection, const Choice& choice, i
   const std::string tail = format(" LIMIT {}", limit);
   const std::string sql = choice.id ? select_from("record_page", "id = ?1" + tail)
                           : choice.file_name
-                              ? select_from("record_file_name", "file_name = ?1" + tail)
+                              ? select_named() + tail
                               : select_from("record_subject", "subject = ?1 AND subject <> ''" + tail);
   Result<Statement> select = Statement::prepare(connection, sql);
   if (!select) return sqlite3_errcode(connection.get());
@@ -154,6 +167,8 @@ int Remover::remove(const std::vector<Row>& rows, Step& step) {
   for (const Row& row : rows) {
     delete_record_.bind(1, row.seq);
     int status = delete_record_.run();
+    delete_retry_.bind(1, row.seq);
+    if (status == SQLITE_OK) status = delete_retry_.run();
     if (status == SQLITE_OK) status = leave(row.seq, Kind::record, row.digest, row.link);
     if (status == SQLITE_OK) status = remove_corrections_of(row.id, step);
     if (status != SQLITE_OK) return status;

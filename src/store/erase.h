@@ -70,7 +70,7 @@ class Remover {
   ChainPoint start_;
   Statement read_start_, write_start_;
   Statement older_, older_astray_, oldest_;
-  Statement delete_record_, select_corrections_, delete_corrections_;
+  Statement delete_record_, delete_retry_, select_corrections_, delete_corrections_;
   Statement insert_removed_, find_removed_, delete_removed_, find_erasure_;
   Statement insert_withdrawals_;
 };

@@ -45,6 +45,23 @@ struct Pending {
   std::optional<Timestamp> oldest = {};  // record's time; nothing when no record waits
 };
 
+// An entry that is settled at a destination and no dead letter: it has to be there.
+struct Carried {
+  std::int64_t place;
+  Uuid record;
+  std::optional<Uuid> correction = {};  // of the record; nothing: it is the record itself
+  std::string model;                    // the record's
+};
+
+// What was found when a destination was asked whether it has what it has to have.
+struct Comparison {
+  Timestamp time;            // when it ended
+  std::int64_t entries = 0;  // that were looked for
+  std::int64_t missing = 0;  // of them, those that were not there
+
+  bool operator==(const Comparison&) const = default;
+};
+
 // Threads: all functions may be called from any thread at once. Errors of all: unavailable, corrupt.
 class Outbox {
  public:
@@ -72,6 +89,9 @@ class Outbox {
 
   // They are erased there.
   virtual Result<void> keep_withdrawn(std::span<const Uuid> ids) = 0;
+
+  // Keeps what was found where people see it, in place of what was found before.
+  virtual Result<void> keep_comparison(const Comparison& comparison) = 0;
 };
 
 }  // namespace espy::store

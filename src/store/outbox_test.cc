@@ -142,6 +142,53 @@ TEST_F(OutboxTest, WithoutADestinationNothingIsToBeErasedThere) {
   EXPECT_EQ(store->erase({.id = make_record(0).id}, "")->withdrawals, 0);
 }
 
+TEST_F(OutboxTest, WhatADestinationHasToHaveIsListedInOrder) {
+  open();
+  append(0, 9);
+  ASSERT_TRUE(store_->correct(correction(2, 1)));  // place 11
+  ASSERT_TRUE(store_->correct(correction(5, 2)));
+  ASSERT_TRUE(outbox_->keep_dead_letter(4, "it is poisoned"));
+  ASSERT_TRUE(outbox_->keep_settled(11));
+  append(10, 12);
+  const auto carried = [&](const Uuid& after, std::size_t limit) {
+    std::vector<std::pair<std::int64_t, bool>> found;
+    const auto listed = store_->carried("elsewhere", after, limit);
+    EXPECT_TRUE(listed) << listed.error().message;
+    for (const Carried& one : *listed) {
+      found.emplace_back(one.place, one.correction.has_value());
+      const int number = one.correction ? 2 : static_cast<int>(one.place) - 1;
+      EXPECT_EQ(one.record, make_record(number).id);
+      EXPECT_EQ(one.model, make_record(number).model);
+    }
+    return found;
+  };
+  using Found = std::vector<std::pair<std::int64_t, bool>>;
+  EXPECT_EQ(carried({}, 100), (Found{{1, false},
+                                     {2, false},
+                                     {3, false},
+                                     {5, false},
+                                     {6, false},
+                                     {7, false},
+                                     {8, false},
+                                     {9, false},
+                                     {10, false},
+                                     {11, true}}));
+  EXPECT_EQ(carried({}, 2), (Found{{1, false}, {2, false}}));
+  EXPECT_EQ(carried(make_record(1).id, 2), (Found{{3, false}, {5, false}, {11, true}}));
+  EXPECT_EQ(carried(make_record(9).id, 2), Found{});
+  EXPECT_TRUE(store_->carried("nowhere", {}, 10)->empty());
+}
+
+TEST_F(OutboxTest, WhatWasFoundThereIsKept) {
+  open();
+  EXPECT_EQ(destination().comparison, std::nullopt);
+  ASSERT_TRUE(outbox_->keep_comparison({kStart, 10, 3}));
+  const Comparison newer{kStart + std::chrono::hours{1}, 12, 0};
+  ASSERT_TRUE(outbox_->keep_comparison(newer));
+  open();
+  EXPECT_EQ(destination().comparison, newer);
+}
+
 TEST_F(OutboxTest, RetentionWaitsForWhatIsNotSettled) {
   open({.max_age = std::chrono::seconds{1}, .retention_pace = kAnyPace, .clock = [] {
           return kStart + std::chrono::hours{1};

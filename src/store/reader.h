@@ -1,14 +1,16 @@
-// Finds records. Every answer comes from one SQL statement, so that it sees one state of the store and holds
-// the write-ahead log back for no longer than it takes.
+// Finds records. Every answer comes from one SQL statement or one transaction, so that it sees one state of
+// the store and holds the write-ahead log back for no longer than it takes.
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,6 +36,7 @@ class Reader {
   Result<HistoryStatus> status();
   Result<Verification> verify(const std::optional<ChainPoint>& known);
   Result<std::optional<Uuid>> newest_id();
+  Result<std::vector<Carried>> carried(const std::string& destination, const Uuid& after, std::size_t limit);
 
   // As in Outbox.
   Result<std::int64_t> settled(const std::string& destination);
@@ -42,7 +45,20 @@ class Reader {
   Result<std::vector<Withdrawal>> withdrawals(const std::string& destination, std::size_t limit);
 
  private:
+  struct Places {
+    std::int64_t first;
+    std::int64_t last;
+  };
+
   explicit Reader(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+
+  // These return one record more than a page has, if there is one: it tells that there is a next page.
+  Result<std::vector<Record>> list_in_index(const Query& query, std::string_view index);
+  Result<std::vector<Record>> list_by_file_name(const Query& query);
+  // Returns between which places the query's records lie that are not astray; nothing: there are none.
+  Result<std::optional<Places>> places_of(const Query& query);
+  // Adds the rows of a statement that select_records() made, and resets it.
+  Result<void> read_records(Statement& statement, std::vector<Record>& records);
 
   std::shared_ptr<Connection> connection_;  // outlives its statements
   Statement find_;
@@ -50,11 +66,15 @@ class Reader {
   Statement find_upload_;
   Statement find_media_type_;
   Statement newest_id_;
+  Statement first_place_;
+  Statement last_place_;
   Statement find_settled_;
   Statement list_places_;
   Statement record_at_;
   Statement correction_at_;
   Statement list_withdrawals_;
+  Statement list_carried_;
+  Statement list_carried_corrections_;
 };
 
 // Lends readers to any thread; a thread that finds all of them lent waits for one.

@@ -4,8 +4,10 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -27,6 +29,16 @@ struct Correction {
   bool operator==(const Correction&) const = default;
 };
 
+// Who has a record for certain.
+enum class Holder {
+  disk,    // the disk of the server that answered
+  one,     // also a node of the cluster that the history is carried to
+  quorum,  // also most of the nodes that are to have it
+};
+
+// Returns "disk", "one" or "quorum".
+std::string_view to_string(Holder holder);
+
 struct Record {
   Uuid id;         // version 7: sorts by time
   Timestamp time;  // when the upload had arrived
@@ -45,6 +57,8 @@ struct Record {
   std::uint64_t upload_bytes = 0;
   std::chrono::microseconds latency{};        // from the upload's arrival to the prediction
   std::optional<Correction> correction = {};  // the newest; not what was predicted, so in no checksum of it
+  // Who had it when it was answered or read, where there is a cluster; not kept: who has it says so.
+  std::optional<Holder> held_by = {};
 
   bool operator==(const Record&) const = default;
 };
@@ -68,10 +82,20 @@ struct Upload {
   bool operator==(const Upload&) const = default;
 };
 
+// By what a request that is sent again is known.
+struct Retry {
+  Sha256 key;  // of all that makes it the same: what the caller calls it, what answers it, and its content
+  // The record that has the key already. The store writes it, before it says that the append has succeeded.
+  std::optional<Record> earlier = {};
+  std::int64_t earlier_place = 0;  // in the chain
+};
+
 // What is appended to a history: it stays together until it is on disk.
 struct Entry {
   Record record;
   Upload upload;  // without bytes: none is to be kept
+  // Where the history has a record with this key, that one stands for this one, which is not appended.
+  std::unique_ptr<Retry> retry = {};
 };
 
 }  // namespace espy::store

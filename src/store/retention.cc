@@ -28,7 +28,7 @@ constexpr int kPagesAtOnce = 64;
 // Of records whose ids say nothing of their time there is none to be had cheaply.
 Result<void> Retention::begin_time(const Connection& connection) {
   Result<Statement> newest = Statement::prepare(
-      connection, "SELECT time FROM record INDEXED BY record_page WHERE NOT astray ORDER BY id DESC LIMIT 1");
+      connection, "SELECT time FROM record INDEXED BY record_page WHERE astray = 0 ORDER BY id DESC LIMIT 1");
   if (!newest) return std::move(newest).error();
   const int status = newest->step();
   if (status != SQLITE_ROW && status != SQLITE_DONE) return connection.error("read");

@@ -70,6 +70,18 @@ bool copy(std::span<const std::uint8_t> column, std::array<std::uint8_t, N>& int
 
 }  // namespace
 
+std::string_view to_string(Holder holder) {
+  switch (holder) {
+    case Holder::disk:
+      return "disk";
+    case Holder::one:
+      return "one";
+    case Holder::quorum:
+      return "quorum";
+  }
+  return {};
+}
+
 Sha256 digest(const Record& record) {
   Encoding encoding;
   encoding.raw(record.id.bytes);
@@ -129,16 +141,17 @@ std::int64_t checksum(const Sha256& upload_digest, std::string_view media_type) 
   return checksum(encoding.digest());
 }
 
-bool is_astray(const Record& record) {
+std::int64_t strayed(const Record& record) {
   const std::int64_t late = milliseconds_of(record.id) - milliseconds_of(record.time);
-  return late < 0 || late > kAstrayMilliseconds;
+  return late < 0 || late > kAstrayMilliseconds ? kAwayFromItsTime : 0;
 }
 
 Uuid first_id(Timestamp from) { return smallest_id(milliseconds_of(from)); }
 
 Uuid past_last_id(Timestamp until) { return smallest_id(milliseconds_of(until) + kAstrayMilliseconds + 1); }
 
-void bind_record(Statement& statement, const Record& record, std::int64_t checksum, const Sha256& link) {
+void bind_record(Statement& statement, const Record& record, std::int64_t astray, std::int64_t checksum,
+                 const Sha256& link) {
   statement.bind(1, record.id.bytes);
   statement.bind(2, std::int64_t{record.time.time_since_epoch().count()});
   statement.bind(3, record.model);
@@ -154,7 +167,7 @@ void bind_record(Statement& statement, const Record& record, std::int64_t checks
   statement.bind(13, record.upload_digest);
   statement.bind(14, static_cast<std::int64_t>(record.upload_bytes));
   statement.bind(15, std::int64_t{record.latency.count()});
-  statement.bind(16, std::int64_t{is_astray(record)});
+  statement.bind(16, astray);
   statement.bind(17, checksum);
   statement.bind(18, link);
   statement.bind(19, record.input);

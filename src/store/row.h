@@ -55,15 +55,25 @@ std::int64_t checksum(const Sha256& digest);
 // The bytes themselves are held by the digest.
 std::int64_t checksum(const Sha256& upload_digest, std::string_view media_type);
 
-// The ids of the records of a time: an id is made when its upload has arrived, or within the second after it.
-// A record for which that does not hold has gone astray: its clock was set back.
-bool is_astray(const Record& record);
-Uuid first_id(Timestamp from);       // of all records with time >= from, but for those astray
-Uuid past_last_id(Timestamp until);  // greater than the ids of all records with time < until, likewise
+// The column `astray` is a sum of these. Without either, records lie in the order of their ids, and their ids
+// in the order of their times: an id is made when its upload has arrived, or within the second after it.
+inline constexpr std::int64_t kAwayFromItsTime = 1;  // the clock was set back
+inline constexpr std::int64_t kBehindItsTurn = 2;    // a record with a greater id arrived before
+
+// The bits of a place that the places of one range of record_file_name differ in (migrations/0007_names.sql).
+inline constexpr int kNameRangeBits = 12;
+
+// Returns kAwayFromItsTime or 0.
+std::int64_t strayed(const Record& record);
+
+// The ids of the records of a time, but for those away from it.
+Uuid first_id(Timestamp from);       // of all records with time >= from
+Uuid past_last_id(Timestamp until);  // greater than the ids of all records with time < until
 
 // Bind the record's columns from the first parameter on and the upload's behind them. `checksum` is what
 // checksum() returns for the same values. The values must live until the statement is reset.
-void bind_record(Statement& statement, const Record& record, std::int64_t checksum, const Sha256& link);
+void bind_record(Statement& statement, const Record& record, std::int64_t astray, std::int64_t checksum,
+                 const Sha256& link);
 void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum);
 void bind_no_upload(Statement& statement);
 

@@ -26,6 +26,10 @@ extern const unsigned char espy_embedded_store_migration_5[];
 extern const unsigned char espy_embedded_store_migration_5_end[];
 extern const unsigned char espy_embedded_store_migration_6[];
 extern const unsigned char espy_embedded_store_migration_6_end[];
+extern const unsigned char espy_embedded_store_migration_7[];
+extern const unsigned char espy_embedded_store_migration_7_end[];
+extern const unsigned char espy_embedded_store_migration_8[];
+extern const unsigned char espy_embedded_store_migration_8_end[];
 }
 
 namespace espy::store {
@@ -43,7 +47,9 @@ std::array<std::string, kSchemaVersion> migrations() {
           embedded(espy_embedded_store_migration_3, espy_embedded_store_migration_3_end),
           embedded(espy_embedded_store_migration_4, espy_embedded_store_migration_4_end),
           embedded(espy_embedded_store_migration_5, espy_embedded_store_migration_5_end),
-          embedded(espy_embedded_store_migration_6, espy_embedded_store_migration_6_end)};
+          embedded(espy_embedded_store_migration_6, espy_embedded_store_migration_6_end),
+          embedded(espy_embedded_store_migration_7, espy_embedded_store_migration_7_end),
+          embedded(espy_embedded_store_migration_8, espy_embedded_store_migration_8_end)};
 }
 
 Result<std::int64_t> integer(Connection& connection, const std::string& sql) {

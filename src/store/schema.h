@@ -13,7 +13,7 @@
 namespace espy::store {
 
 // The version that this program writes: the number of the newest file in migrations/.
-inline constexpr std::int64_t kSchemaVersion = 6;
+inline constexpr std::int64_t kSchemaVersion = 8;
 
 // How long a connection waits for another's short hold on the file: opening, recovery.
 inline constexpr int kBusyMilliseconds = 5000;

@@ -1,6 +1,10 @@
 #include "store/status.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <string_view>
 #include <utility>
 
 #include "base/format.h"
@@ -10,6 +14,30 @@
 namespace espy::store {
 
 namespace {
+
+Result<std::optional<Comparison>> read_comparison(const Connection& connection,
+                                                  const std::string& destination) {
+  Result<Statement> select = Statement::prepare(connection, "SELECT value FROM meta WHERE key = ?1");
+  if (!select) return std::move(select).error();
+  const std::string key = comparison_key(destination);
+  select->bind(1, std::string_view(key));
+  const int status = select->step();
+  if (status == SQLITE_DONE) return std::optional<Comparison>{};
+  if (status != SQLITE_ROW) return connection.error("read");
+  std::array<std::int64_t, 3> numbers{};
+  const std::string_view text = select->text(0);
+  const char* begin = text.data();
+  const char* const end = text.data() + text.size();
+  for (std::int64_t& number : numbers) {
+    const auto [stop, error] = std::from_chars(begin, end, number);
+    if (error != std::errc{}) {
+      return Error{ErrorCode::corrupt, format("{} of store {} is \"{}\", wanted are three numbers", key,
+                                              connection.path(), text)};
+    }
+    begin = stop == end ? stop : stop + 1;
+  }
+  return std::optional(Comparison{Timestamp(std::chrono::microseconds(numbers[0])), numbers[1], numbers[2]});
+}
 
 Result<std::vector<DestinationStatus>> read_destinations(const Connection& connection) {
   Result<Statement> select = Statement::prepare(
@@ -30,6 +58,9 @@ Result<std::vector<DestinationStatus>> read_destinations(const Connection& conne
     Result<Pending> pending = read_pending(connection, one.settled);
     if (!pending) return std::move(pending).error();
     one.pending = *pending;
+    Result<std::optional<Comparison>> comparison = read_comparison(connection, one.name);
+    if (!comparison) return std::move(comparison).error();
+    one.comparison = *comparison;
     all.push_back(std::move(one));
   }
   if (status != SQLITE_DONE) return connection.error("read");
@@ -96,6 +127,8 @@ Result<HistoryStatus> read_status(Connection& connection) {
   found.destinations = *std::move(destinations);
   return found;
 }
+
+std::string comparison_key(const std::string& destination) { return format("comparison {}", destination); }
 
 Result<Pending> read_pending(const Connection& connection, std::int64_t place) {
   Result<Statement> select =

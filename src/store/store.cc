@@ -50,6 +50,9 @@ class SqliteOutbox : public Outbox {
   Result<void> keep_withdrawn(std::span<const Uuid> ids) override {
     return writer_.keep_withdrawn(destination_, ids);
   }
+  Result<void> keep_comparison(const Comparison& comparison) override {
+    return writer_.keep_comparison(destination_, comparison);
+  }
 
  private:
   Writer& writer_;
@@ -83,6 +86,11 @@ class SqliteStore : public Store {
   void append(std::shared_ptr<const Entry> entry, Completion done) override {
     if (!writing_.writer) return done(read_only());
     writing_.writer->append(std::move(entry), std::move(done));
+  }
+
+  void append_together(std::vector<std::shared_ptr<const Entry>> entries, Completion done) override {
+    if (!writing_.writer) return done(read_only());
+    writing_.writer->append_together(std::move(entries), std::move(done));
   }
 
   Result<Record> find(const Uuid& id) override {
@@ -129,6 +137,11 @@ class SqliteStore : public Store {
     Result<void> opened = writing_.writer->open_outbox(destination, max_pending);
     if (!opened) return std::move(opened).error();
     return std::unique_ptr<Outbox>(std::make_unique<SqliteOutbox>(*writing_.writer, *readers_, destination));
+  }
+
+  Result<std::vector<Carried>> carried(const std::string& destination, const Uuid& after,
+                                       std::size_t limit) override {
+    return readers_->with_reader([&](Reader& reader) { return reader.carried(destination, after, limit); });
   }
 
   Result<HistoryStatus> status() override {
@@ -235,7 +248,7 @@ Result<std::unique_ptr<Store>> Store::open(std::string_view url, const StoreOpti
 }
 
 void Store::append(Record record, Upload upload, Completion done) {
-  append(std::make_shared<const Entry>(Entry{std::move(record), std::move(upload)}), std::move(done));
+  append(std::make_shared<const Entry>(Entry{std::move(record), std::move(upload), {}}), std::move(done));
 }
 
 Result<void> Store::correct(Correction correction) {

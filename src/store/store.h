@@ -120,6 +120,10 @@ struct ForwardingStatus {
   std::uint64_t rejected = 0;        // entries that became dead letters
   std::uint64_t retries = 0;         // sendings that had to be repeated
   std::uint64_t losses = 0;          // times that entries were sent again because a node had gone away
+  std::uint64_t comparisons = 0;     // that came to their end
+  std::uint64_t missing = 0;         // settled entries that they did not find there
+  std::uint64_t sent_again = 0;      // of them, those that were confirmed again
+  std::uint64_t to_send_again = 0;   // of them, those that were not yet
   std::uint64_t in_flight = 0;
   bool connected = false;  // the last answer was not a failure
   std::string problem;     // the newest failure while not connected
@@ -132,6 +136,7 @@ struct DestinationStatus {
   Pending pending;                // behind that
   std::int64_t dead_letters = 0;  // entries that it will never take
   std::int64_t withdrawals = 0;   // records that are erased here and not there yet
+  std::optional<Comparison> comparison;        // the last one that came to its end
   std::optional<ForwardingStatus> forwarding;  // while this store carries it there
 };
 
@@ -190,8 +195,14 @@ class Store {
   virtual void append(std::shared_ptr<const Entry> entry, Completion done) = 0;
   void append(Record record, Upload upload, Completion done);
 
+  // As append(), of several that one commit takes: all of them are kept, or none.
+  virtual void append_together(std::vector<std::shared_ptr<const Entry>> entries, Completion done) = 0;
+
   // As above, and waits.
   Result<void> append(Record record, Upload upload);
+
+  // Returns who has a record when its append succeeds; nothing when that can only be this disk.
+  virtual std::optional<Holder> holder() const { return {}; }
 
   // Appends a correction of a record, durable like a record when `done` gets success; a second append of the
   // same id changes nothing. Every read shows a record's newest correction. Errors (by `done`): not_found (no
@@ -216,6 +227,12 @@ class Store {
   // Errors: unavailable (among them: read only).
   virtual Result<std::unique_ptr<Outbox>> open_outbox(const std::string& destination,
                                                       std::int64_t max_pending) = 0;
+
+  // Returns what a destination has to have of the next records behind `after`, at most `limit`, in order of
+  // their ids, and behind them of their corrections; nothing only when there are no more.
+  // Errors: unavailable, corrupt.
+  virtual Result<std::vector<Carried>> carried(const std::string& destination, const Uuid& after,
+                                               std::size_t limit) = 0;
 
   virtual Result<HistoryStatus> status() = 0;
 

@@ -5,11 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <latch>
+#include <limits>
+#include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -156,6 +161,74 @@ TEST_P(StoreContract, ASecondAppendOfAnIdChangesNothing) {
   EXPECT_EQ(store->list({})->records.size(), 1U);
 }
 
+// Appends, waits, and returns the outcome with the record that stands for this one.
+struct Repeated {
+  Result<void> outcome;
+  std::optional<Record> earlier;
+};
+Repeated append_named(Store& store, int number, std::uint8_t key) {
+  Entry entry{make_record(number), make_upload(number)};
+  entry.retry = std::make_unique<Retry>();
+  entry.retry->key.fill(key);
+  const auto shared = std::make_shared<const Entry>(std::move(entry));
+  std::promise<Result<void>> outcome;
+  store.append(shared, [&](Result<void> result) { outcome.set_value(std::move(result)); });
+  Result<void> result = outcome.get_future().get();
+  return {std::move(result), shared->retry->earlier};
+}
+
+TEST_P(StoreContract, ARepeatedKeyIsTheRecordThatHasIt) {
+  const auto store = open();
+  ASSERT_TRUE(append_named(*store, 1, 7).outcome);
+  const Repeated again = append_named(*store, 2, 7);
+  ASSERT_TRUE(again.outcome);
+  EXPECT_EQ(again.earlier, make_record(1));
+  const Repeated other = append_named(*store, 3, 8);
+  ASSERT_TRUE(other.outcome);
+  EXPECT_EQ(other.earlier, std::nullopt);
+  EXPECT_EQ(store->list({})->records.size(), 2u);
+  EXPECT_EQ(store->verify({})->damages, 0);
+}
+
+TEST_P(StoreContract, AKeyGoesWithItsRecord) {
+  const auto store = open();
+  ASSERT_TRUE(append_named(*store, 1, 7).outcome);
+  ASSERT_TRUE(store->erase({.id = make_record(1).id}, "asked for"));
+  const Repeated again = append_named(*store, 2, 7);
+  ASSERT_TRUE(again.outcome);
+  EXPECT_EQ(again.earlier, std::nullopt);
+  EXPECT_EQ(store->list({})->records.size(), 1u);
+}
+
+TEST_P(StoreContract, KeepsSeveralTogether) {
+  const auto store = open();
+  std::vector<std::shared_ptr<const Entry>> entries;
+  for (int i = 0; i < 1500; ++i) {
+    entries.push_back(std::make_shared<const Entry>(Entry{make_record(i), make_upload(i), {}}));
+  }
+  const auto commits = store->status()->writer->commits.count;
+  std::promise<Result<void>> outcome;
+  store->append_together(entries, [&](Result<void> result) { outcome.set_value(std::move(result)); });
+  ASSERT_TRUE(outcome.get_future().get());
+  EXPECT_EQ(store->status()->writer->commits.count, commits + 1);
+  EXPECT_EQ(store->status()->writer->durable, 1500);
+  EXPECT_EQ(store->status()->records, 1500);
+}
+
+TEST_P(StoreContract, RefusesAllOfSeveralWhenOneCannotBe) {
+  const auto store = open();
+  std::vector<std::shared_ptr<const Entry>> entries;
+  for (int i = 0; i < 3; ++i) {
+    Record record = make_record(i);
+    if (i == 2) record.confidence = std::numeric_limits<float>::quiet_NaN();
+    entries.push_back(std::make_shared<const Entry>(Entry{std::move(record), make_upload(i), {}}));
+  }
+  std::promise<Result<void>> outcome;
+  store->append_together(entries, [&](Result<void> result) { outcome.set_value(std::move(result)); });
+  expect_error(outcome.get_future().get(), ErrorCode::invalid_input, "must be a number");
+  EXPECT_EQ(store->status()->records, 0);
+}
+
 TEST_P(StoreContract, KeepsUploadsUpToTheLimit) {
   StoreOptions options;
   options.max_kept_upload_bytes = make_upload(1).bytes.size();
@@ -281,6 +354,69 @@ TEST_P(StoreContract, FiltersByEveryCondition) {
   query = {};
   query.file_name = "4.png";
   expect_query(query, [](int n) { return n % 5 == 4; });
+}
+
+// Enough records that the index by names has three ranges, with two stretches that arrive behind their turn.
+TEST_P(StoreContract, FindsNamesInEveryRangeAndAmongStrays) {
+  constexpr int kCount = 9000;
+  const auto is_late = [](int n) { return (n >= 100 && n < 130) || (n >= 5000 && n < 5020); };
+  const auto is_rare = [](int n) {
+    return n == 0 || n == 115 || n == 4095 || n == 4096 || n == 5010 || n == 8999;
+  };
+  const auto make = [&](int number) {
+    Record record = make_record(number);
+    if (is_rare(number)) record.file_name = "rare.png";
+    return record;
+  };
+  const auto store = open();
+  std::atomic<int> stored = 0;
+  for (const bool late : {false, true}) {
+    for (int number = 0; number < kCount; ++number) {
+      if (is_late(number) != late) continue;
+      store->append(make(number), {}, [&](Result<void> done) { stored += done ? 1 : 0; });
+    }
+  }
+  ASSERT_TRUE(store->append(make(kCount), {}));  // answered after the others
+  ASSERT_EQ(stored, kCount);
+
+  const auto expect_query = [&](Query query, auto wanted) {
+    query.file_name = query.file_name.value_or("rare.png");
+    std::vector<Uuid> expected;
+    for (int number = 0; number <= kCount; ++number) {
+      if (make(number).file_name == query.file_name && wanted(number)) expected.push_back(make(number).id);
+    }
+    ASSERT_FALSE(expected.empty());
+    for (query.oldest_first = true;; query.oldest_first = false) {
+      for (query.limit = 2; query.limit <= 1000; query.limit *= 500) {
+        std::vector<Uuid> found;
+        Query part = query;
+        std::optional<Uuid>& cursor = query.oldest_first ? part.after : part.before;
+        do {
+          const Result<Page> page = store->list(part);
+          ASSERT_TRUE(page) << page.error().message;
+          for (const Record& record : page->records) found.push_back(record.id);
+          cursor = page->next;
+        } while (cursor);
+        EXPECT_EQ(found, expected) << query.oldest_first << " " << query.limit;
+      }
+      std::ranges::reverse(expected);
+      if (!query.oldest_first) return;
+    }
+  };
+  expect_query({}, [](int) { return true; });
+  expect_query({.until = kStart + seconds{7000}, .file_name = "3.png"}, [](int n) { return n < 7000; });
+  expect_query({.from = kStart + seconds{4096}}, [](int n) { return n >= 4096; });
+  expect_query({.from = kStart + seconds{1}, .until = kStart + seconds{8999}},
+               [](int n) { return n >= 1 && n < 8999; });
+  expect_query({.label = 5}, [](int n) { return n % 10 == 5; });
+
+  const Result<Erased> erased = store->erase({.file_name = "rare.png"}, "asked to");
+  ASSERT_TRUE(erased) << erased.error().message;
+  EXPECT_EQ(erased->records, 6);
+  Query rare;
+  rare.file_name = "rare.png";
+  EXPECT_TRUE(store->list(rare)->records.empty());
+  EXPECT_TRUE((*store->verify({})).shown_damages.empty());
 }
 
 TEST_P(StoreContract, TimeBoundsAreExactToTheMicrosecond) {
@@ -649,7 +785,8 @@ TEST_P(OlderStore, IsMigratedWithItsRecords) {
   const std::string present = folder_.file("present");
   {
     auto store = Store::open("sqlite:" + present);
-    for (int number = 0; number < 30; ++number) {
+    for (int place = 0; place < 30; ++place) {
+      const int number = place == 7 ? 12 : place == 12 ? 7 : place;  // one behind its turn
       ASSERT_TRUE(
           (*store)->append(record_without_reason(number), number == 8 ? Upload() : make_upload(number)));
     }
@@ -677,6 +814,15 @@ TEST_P(OlderStore, IsMigratedWithItsRecords) {
   query.label = 3;
   EXPECT_EQ((*store)->list(query)->records,
             (std::vector{record_without_reason(23), record_without_reason(13), record_without_reason(3)}));
+  query = {};
+  query.file_name = "2.png";
+  query.limit = 4;
+  const Result<Page> page = (*store)->list(query);
+  EXPECT_EQ(page->records, (std::vector{record_without_reason(27), record_without_reason(22),
+                                        record_without_reason(17), record_without_reason(12)}));
+  query.before = page->next;
+  EXPECT_EQ((*store)->list(query)->records,
+            (std::vector{record_without_reason(7), record_without_reason(2)}));
   EXPECT_EQ(*(*store)->find_upload(make_record(7).id), make_upload(7));
   expect_error((*store)->find_upload(make_record(8).id), ErrorCode::not_found, "was not kept");
   EXPECT_TRUE((*store)->append(make_record(30), {}));

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "store/row.h"
 #include "store/schema.h"
+#include "store/status.h"
 
 namespace espy::store {
 namespace {
@@ -41,8 +42,9 @@ struct Writer::Group {
   std::size_t bytes = 0;
 
   bool has_room_for_more_of(const std::deque<Pending>& batch) const {
-    return rows < batch.size() && rows < kGroupRows &&
-           (rows == 0 || bytes + batch[rows].bytes <= kGroupBytes);
+    if (rows == batch.size()) return false;
+    if (rows == 0 || batch[rows - 1].goes_on) return true;
+    return rows < kGroupRows && bytes + batch[rows].bytes <= kGroupBytes;
   }
   void add(const std::deque<Pending>& batch) { bytes += batch[rows++].bytes; }
 };
@@ -93,6 +95,12 @@ Result<void> Writer::prepare_statements() {
       {&insert_correction_,
        format("INSERT INTO correction ({}, correction_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
               kCorrectionColumns)},
+      {&find_earlier_,
+       format(
+           "SELECT {}, seq FROM retry JOIN record ON seq = retry_seq WHERE retry_key = ?1 ORDER BY seq DESC "
+           "LIMIT 1",
+           kRecordColumns)},
+      {&insert_retry_, "INSERT INTO retry VALUES (?1, ?2)"},
       {&insert_erasure_,
        format("INSERT INTO erasure ({}, erasure_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", kErasureColumns)},
   };
@@ -129,19 +137,25 @@ Result<void> Writer::prepare_statements() {
   return {};
 }
 
-void Writer::append(std::shared_ptr<const Entry> entry, Store::Completion done) {
-  assert(entry && done);
+Writer::Pending Writer::make_pending(std::shared_ptr<const Entry> entry) const {
   const Record& record = entry->record;
   const Upload& upload = entry->upload;
-  Pending pending{.entry = entry, .done = std::move(done)};
-  // Here, on the caller's thread: there are many of those and one writer.
+  Pending pending{.entry = entry, .done = {}};
   pending.digest = digest(record);
   pending.keeps_upload = options_.keeps_upload(upload.bytes.size());
   if (pending.keeps_upload) pending.upload_checksum = checksum(record.upload_digest, upload.media_type);
   pending.bytes = sizeof(Pending) + sizeof(Entry) + record.model.size() + record.model_version.size() +
                   record.file_name.size() + record.subject.size() + record.class_name.size() +
                   upload.media_type.size() + upload.bytes.size();
-  Result<void> accepted = enqueue(pending);
+  return pending;
+}
+
+void Writer::append(std::shared_ptr<const Entry> entry, Store::Completion done) {
+  assert(entry && done);
+  // Here, on the caller's thread: there are many of those and one writer.
+  Pending pending = make_pending(std::move(entry));
+  pending.done = std::move(done);
+  Result<void> accepted = enqueue({&pending, 1});
   if (accepted) {
     wake_.notify_one();
   } else {
@@ -149,36 +163,62 @@ void Writer::append(std::shared_ptr<const Entry> entry, Store::Completion done) 
   }
 }
 
-Result<void> Writer::enqueue(Pending& pending) {
-  // SQLite keeps a NaN as NULL, which the table refuses, and with it the whole group.
-  const Record& record = pending.entry->record;
-  if (!std::isfinite(record.confidence)) {
-    return Error{ErrorCode::invalid_input, format("the confidence of record {} is {}, must be a number",
-                                                  to_string(record.id), record.confidence)};
+void Writer::append_together(std::vector<std::shared_ptr<const Entry>> entries, Store::Completion done) {
+  assert(!entries.empty() && done);
+  std::vector<Pending> pendings;
+  pendings.reserve(entries.size());
+  for (std::shared_ptr<const Entry>& entry : entries) {
+    pendings.push_back(make_pending(std::move(entry)));
+    pendings.back().goes_on = pendings.size() < entries.size();
   }
+  entries.clear();
+  pendings.back().done = std::move(done);
+  Result<void> accepted = enqueue(pendings);
+  if (accepted) {
+    wake_.notify_one();
+  } else {
+    pendings.back().done(std::move(accepted));
+  }
+}
+
+Result<void> Writer::enqueue(std::span<Pending> pendings) {
+  std::size_t bytes = 0;
+  for (const Pending& pending : pendings) {
+    // SQLite keeps a NaN as NULL, which the table refuses, and with it the whole group.
+    const Record& record = pending.entry->record;
+    if (!std::isfinite(record.confidence)) {
+      return Error{ErrorCode::invalid_input, format("the confidence of record {} is {}, must be a number",
+                                                    to_string(record.id), record.confidence)};
+    }
+    bytes += pending.bytes;
+  }
+  const auto count = static_cast<std::int64_t>(pendings.size());
   const std::lock_guard lock(mutex_);
-  ++counted_.refused;  // unless it gets to the end
+  counted_.refused += count;  // unless they get to the end
   if (closing_) {
     return Error{ErrorCode::unavailable, format("store {} is being closed", path_)};
   }
-  if (waiting_rows_ >= options_.max_pending_records) {
+  if (waiting_rows_ + pendings.size() > options_.max_pending_records) {
     return Error{ErrorCode::unavailable, format("{} records wait for the disk, limit is {}", waiting_rows_,
                                                 options_.max_pending_records)};
   }
-  if (waiting_bytes_ + pending.bytes > options_.max_pending_bytes) {
+  if (waiting_bytes_ + bytes > options_.max_pending_bytes) {
     return Error{ErrorCode::unavailable, format("{} bytes wait for the disk and {} more came, limit is {}",
-                                                waiting_bytes_, pending.bytes, options_.max_pending_bytes)};
+                                                waiting_bytes_, bytes, options_.max_pending_bytes)};
   }
-  if (unsettled_ + static_cast<std::int64_t>(waiting_rows_) >= max_unsettled_) {
+  if (unsettled_ + static_cast<std::int64_t>(waiting_rows_) + count > max_unsettled_) {
     return Error{ErrorCode::unavailable,
                  format("{} records wait to be forwarded, which is the limit", max_unsettled_)};
   }
-  --counted_.refused;
-  ++counted_.accepted;
-  ++waiting_rows_;
-  pending.queued = Steady::now();
-  waiting_bytes_ += pending.bytes;
-  queue_.push_back(std::move(pending));
+  counted_.refused -= count;
+  counted_.accepted += count;
+  waiting_rows_ += pendings.size();
+  waiting_bytes_ += bytes;
+  const Steady::time_point now = Steady::now();
+  for (Pending& pending : pendings) {
+    pending.queued = now;
+    queue_.push_back(std::move(pending));
+  }
   return {};
 }
 
@@ -263,7 +303,8 @@ void Writer::write_group(std::deque<Pending>& batch) {
     while (group.has_room_for_more_of(batch)) group.add(batch);
   }
   if (outcome) {
-    last_stored_ = batch[group.rows - 1].entry->record.id;
+    const Entry& last = *batch[group.rows - 1].entry;
+    last_stored_ = last.retry && last.retry->earlier ? last.retry->earlier->id : last.record.id;
   } else {
     // Whether a file is damaged is for the operator; the caller can but try again.
     outcome = Error{ErrorCode::unavailable, std::move(outcome).error().message};
@@ -278,7 +319,7 @@ void Writer::write_group(std::deque<Pending>& batch) {
   for (std::size_t i = 0; i < group.rows; ++i) {
     const Store::Completion done = std::move(batch.front().done);
     batch.pop_front();  // first, so that whoever is told has the entry for itself
-    done(outcome);
+    if (done) done(outcome);
   }
 }
 
@@ -324,9 +365,32 @@ void Writer::take_queued(std::deque<Pending>& batch) {
   queue_.clear();
 }
 
+int Writer::find_earlier(Retry& retry) {
+  find_earlier_.bind(1, retry.key);
+  int found = find_earlier_.step();
+  if (found == SQLITE_ROW) {
+    Result<Record> earlier = read_record(find_earlier_);
+    retry.earlier_place = find_earlier_.integer(kRecordColumnCount);
+    // A record that is damaged answers nobody; a new one takes its place.
+    if (earlier) {
+      retry.earlier = *std::move(earlier);
+    } else {
+      found = SQLITE_DONE;
+    }
+  }
+  find_earlier_.reset();
+  return found;
+}
+
 int Writer::insert(const Pending& pending, ChainPoint& head) {
+  Retry* const retry = pending.entry->retry.get();
+  if (retry != nullptr) {
+    const int found = find_earlier(*retry);
+    if (found != SQLITE_DONE) return found == SQLITE_ROW ? SQLITE_OK : found;
+  }
   // Ids come in order but for repeats and imports, so hardly any must be looked for.
   const Record& record = pending.entry->record;
+  std::int64_t astray = strayed(record);
   if (record.id > greatest_id_) {
     greatest_id_ = record.id;
   } else {
@@ -334,16 +398,22 @@ int Writer::insert(const Pending& pending, ChainPoint& head) {
     const int found = find_.step();
     find_.reset();
     if (found != SQLITE_DONE) return found == SQLITE_ROW ? SQLITE_OK : found;
+    astray += kBehindItsTurn;
   }
   const ChainPoint place = next_point(head, Kind::record, pending.digest);
-  bind_record(insert_, record, checksum(pending.digest), place.link);
+  bind_record(insert_, record, astray, checksum(pending.digest), place.link);
   if (pending.keeps_upload) {
     bind_upload(insert_, pending.entry->upload, pending.upload_checksum);
   } else {
     bind_no_upload(insert_);
   }
   insert_.bind(kRecordColumnCount + kUploadColumnCount + 1, place.seq);
-  const int status = insert_.run();
+  int status = insert_.run();
+  if (status == SQLITE_OK && retry != nullptr) {
+    insert_retry_.bind(1, place.seq);
+    insert_retry_.bind(2, retry->key);
+    status = insert_retry_.run();
+  }
   if (status == SQLITE_OK) head = place;
   return status;
 }
@@ -380,7 +450,7 @@ void Writer::tell_operator(const Result<void>& outcome) {
 // has been opened anew, which moves the whole log into the database, and holds what was acknowledged before.
 Result<void> Writer::recover() {
   for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_, &find_correction_,
-                               &insert_correction_, &insert_erasure_}) {
+                               &insert_correction_, &find_earlier_, &insert_retry_, &insert_erasure_}) {
     *statement = Statement();
   }
   remover_.reset();
@@ -590,6 +660,18 @@ Result<void> Writer::keep_dead_letter(const std::string& destination, std::int64
       insert.bind(2, place);
       insert.bind(3, std::int64_t{options_.clock().time_since_epoch().count()});
       insert.bind(4, std::string_view(why));
+    });
+  });
+}
+
+Result<void> Writer::keep_comparison(const std::string& destination, const Comparison& comparison) {
+  const std::string key = comparison_key(destination);
+  const std::string value =
+      format("{} {} {}", comparison.time.time_since_epoch().count(), comparison.entries, comparison.missing);
+  return perform([&] {
+    return write_out("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [&](Statement& insert) {
+      insert.bind(1, std::string_view(key));
+      insert.bind(2, std::string_view(value));
     });
   });
 }

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/result.h"
 #include "store/chain.h"
@@ -50,6 +51,7 @@ class Writer {
 
   // As in Store. Threads: any.
   void append(std::shared_ptr<const Entry> entry, Store::Completion done);
+  void append_together(std::vector<std::shared_ptr<const Entry>> entries, Store::Completion done);
   void correct(Correction correction, Store::Completion done);
   Result<void> correct(const Correction& correction);  // waits
   Result<Erased> erase(const Choice& choice, const std::string& reason);
@@ -59,6 +61,7 @@ class Writer {
   Result<void> open_outbox(const std::string& destination, std::int64_t max_pending);
   Result<void> keep_settled(const std::string& destination, std::int64_t place);
   Result<void> keep_dead_letter(const std::string& destination, std::int64_t place, const std::string& why);
+  Result<void> keep_comparison(const std::string& destination, const Comparison& comparison);
   Result<void> keep_withdrawn(const std::string& destination, std::span<const Uuid> ids);
 
  private:
@@ -66,12 +69,13 @@ class Writer {
 
   struct Pending {
     std::shared_ptr<const Entry> entry;
-    Store::Completion done;
+    Store::Completion done;  // of several that belong together, the last one's alone is set
     Steady::time_point queued{};
     bool keeps_upload = false;
     Sha256 digest{};
     std::int64_t upload_checksum = 0;
     std::size_t bytes = 0;
+    bool goes_on = false;  // the next one belongs to the same commit
   };
 
   struct Group;  // how many records of a batch one commit takes
@@ -90,8 +94,10 @@ class Writer {
   // As above, and waits. Not on the writer's thread.
   Result<void> perform(std::function<Result<void>()> work);
 
-  // Counts and queues the record, or returns why it is refused.
-  Result<void> enqueue(Pending& pending);
+  // Computes what does not need the writer's thread.
+  Pending make_pending(std::shared_ptr<const Entry> entry) const;
+  // Counts and queues the records, or returns why they are refused.
+  Result<void> enqueue(std::span<Pending> pendings);
 
   // The rest runs on the writer's thread (the first one, before there is one).
   Result<void> prepare_statements();
@@ -106,6 +112,8 @@ class Writer {
   void take_queued(std::deque<Pending>& batch);
   // Writes the record behind `head` and moves it on; an id that is there already changes nothing.
   int insert(const Pending& pending, ChainPoint& head);
+  // Returns SQLITE_ROW where the history has the key, SQLITE_DONE where not, or the failure.
+  int find_earlier(Retry& retry);
   Error abandon_commit(int status);
   void tell_operator(const Result<void>& outcome);
   Result<void> recover();
@@ -145,6 +153,8 @@ class Writer {
   Statement rollback_;
   Statement find_correction_;
   Statement insert_correction_;
+  Statement find_earlier_;
+  Statement insert_retry_;
   Statement insert_erasure_;
   std::optional<Remover> remover_;
   bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds

@@ -50,10 +50,15 @@ class CassandraCase(espy.TestCase):
     def setUpClass(cls):
         cls.nodes = Nodes()
         cls.addClassCleanup(cls.nodes.wipe)
+        cls.start_nodes()
+
+    @classmethod
+    def start_nodes(cls, **session):
+        """Starts them, and connects Apache's own driver; `session` as Nodes.session() has it."""
         said = cls.nodes.run("start", str(cls.NODES))
         if said:
             raise AssertionError(f"Cassandra does not start: {said}")
-        cls.cluster, cls.session = cls.nodes.session()
+        cls.cluster, cls.session = cls.nodes.session(**session)
         cls.addClassCleanup(cls.cluster.shutdown)
 
     def setUp(self):
@@ -97,7 +102,9 @@ class CassandraCase(espy.TestCase):
         self.wait_for("everything is confirmed", lambda: Figures(server)["espy_forward_pending"] == 0)
 
     def assert_figures(self, server, records):
-        """Nothing that was answered is unaccounted for."""
+        """Nothing that was appended is unaccounted for: accepted = durable (+ failed + waiting), and what is durable is
+        confirmed, pending or rejected. `records`: all that were ever appended to this history, corrections among them.
+        """
         figures = Figures(server)
         self.assertEqual(figures["espy_records_accepted_total"],
                          figures["espy_records_durable_total"] + figures["espy_records_failed_total"]

@@ -3,10 +3,16 @@ espy with them. Afterwards Apache's own driver finds every answered record exact
 
 Takes 4 GB of memory and some minutes.
 """
+import errno
+import pathlib
+import re
+import shutil
+import subprocess
 import threading
 import time
+import unittest
 
-from case import CassandraCase, Figures, espy, pictures, require_driver
+from case import CassandraCase, Figures, Nodes, espy, pictures, require_driver
 
 
 def setUpModule():
@@ -44,7 +50,7 @@ class Load:
         return self.records
 
 
-class ClusterTest(CassandraCase):
+class UnderLoad(CassandraCase):
     NODES = 3
 
     def node(self, command, *nodes):
@@ -71,6 +77,8 @@ class ClusterTest(CassandraCase):
         self.assertEqual(figures["espy_forward_dead_letters"], 0)
         return figures
 
+
+class ClusterTest(UnderLoad):
     def test_one_node_is_killed_and_comes_back(self):
         def fault(_):
             self.node("kill", 3)
@@ -125,6 +133,7 @@ class ClusterTest(CassandraCase):
         records = {record["id"]: record for record in server.history()} | records
         self.wait_until_drained(server)
         self.assert_in_cluster(records)
+        self.assert_figures(server, records)
         print(f"{self._testMethodName}: {len(records)} records", flush=True)
 
     def test_a_rolling_restart(self):
@@ -135,6 +144,55 @@ class ClusterTest(CassandraCase):
             self.session.execute(f"ALTER TABLE {self.keyspace}.predictions ADD note text")
             time.sleep(2)
             self.session.execute(f"ALTER TABLE {self.keyspace}.predictions DROP note")
+
+        self.under_load(fault)
+
+
+class FullDiskTest(UnderLoad):
+    """Node 3 has a disk of its own, which becomes full: a tmpfs, for which one has to be root."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.nodes = Nodes()
+        cls.addClassCleanup(cls.nodes.wipe)
+        cls.disk = pathlib.Path(cls.nodes.folder) / "node3" / "data"
+        cls.disk.mkdir(parents=True)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", cls.disk], capture_output=True, text=True)
+        if mounted.returncode:
+            raise unittest.SkipTest(f"no disk can be mounted for a node: {mounted.stderr.strip()}")
+        cls.addClassCleanup(subprocess.run, ["umount", "--lazy", cls.disk])  # before the nodes are wiped
+        cls.start_nodes()
+
+    def fill(self):
+        """Takes what is left of the disk, and its last bytes."""
+        with open(self.disk / "ballast", "wb", buffering=0) as ballast:
+            for size in (1 << 20, 4096):
+                try:
+                    while True:
+                        ballast.write(bytes(size))
+                except OSError as full:
+                    self.assertEqual(full.errno, errno.ENOSPC)
+
+    def what_the_node_says(self):
+        """Returns how node 3 says that it cannot write any more; nothing while it can."""
+        for path in (self.disk.parent / "log").iterdir():
+            found = re.search(r"No space left on device|FSWriteError|unsafe memory access|SIGBUS",
+                              path.read_text(errors="replace"))
+            if found:
+                return found[0]
+        return None
+
+    def test_the_disk_of_a_node_becomes_full(self):
+        def fault(server):
+            self.fill()
+            self.wait_for("the node cannot write", self.what_the_node_says)
+            print(f"node 3: {self.what_the_node_says()}", flush=True)
+            time.sleep(20)
+            self.assertEqual(shutil.disk_usage(self.disk).free, 0)
+            # Two of three have room: nothing waits for long.
+            self.wait_until_drained(server)
+            (self.disk / "ballast").unlink()
+            self.node("restart", 3)
 
         self.under_load(fault)
 

@@ -64,14 +64,14 @@ class Nodes:
         self.run("wipe")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def session(self, login=None):
-        """Connects Apache's own driver, which reads at LOCAL_QUORUM. Returns (cluster, session)."""
+    def session(self, login=None, tls=None):
+        """Connects Apache's own driver, which reads at LOCAL_QUORUM. `tls`: an ssl.SSLContext. Returns (cluster, session)."""
         from cassandra import ConsistencyLevel
         from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
         from cassandra.policies import ConstantReconnectionPolicy
 
         profile = ExecutionProfile(consistency_level=ConsistencyLevel.LOCAL_QUORUM, request_timeout=60)
-        cluster = Cluster([self.first], auth_provider=login, protocol_version=5,
+        cluster = Cluster([self.first], auth_provider=login, ssl_context=tls, protocol_version=5,
                           reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
                           execution_profiles={EXEC_PROFILE_DEFAULT: profile})
         return cluster, cluster.connect()

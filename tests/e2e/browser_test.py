@@ -1,7 +1,9 @@
 """The page as a person sees it: a real browser uploads through the form, with JavaScript and without."""
+import json
 import os
 import pathlib
 import tempfile
+import urllib.parse
 
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -136,6 +138,132 @@ class BrowserTest(espy.TestCase):
         self.open("/history")
         self.assertIn(name, self.page)
         self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, "img[src=x]"), [])
+
+
+# What would run, or break out of where it stands, if any of the places that show it did not escape it. On Linux a
+# file name may have everything but a slash; what has one comes by HTTP.
+ATTACKS = [
+    "<script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "'\"><svg onload=\"document.title='owned'\">",
+    "\" autofocus onfocus=\"document.title='owned'\" x=\"",
+    "</title><script>document.title='owned'</script>",
+    "</textarea></style></script><script>document.title='owned'</script>",
+    "javascript:document.title='owned'",
+    "{{notice}}{{rows}}",
+    "&lt;script&gt;document.title='owned'&lt;/script&gt;",
+    "\u202e<b onmouseover=document.title='owned'>",
+]
+
+
+class StoredScripts(espy.TestCase):
+    """What strangers upload is stored and shown to others: none of it may run in their browsers, nor be markup."""
+
+    @classmethod
+    def setUpClass(cls):
+        profile = tempfile.TemporaryDirectory(prefix="espy-browser-", ignore_cleanup_errors=True)
+        cls.addClassCleanup(profile.cleanup)
+        options = BrowserTest.options(profile.name)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        cls.browser = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+        cls.addClassCleanup(cls.browser.quit)
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.serve()
+
+    def assert_nothing_ran(self, where):
+        self.assertNotIn("owned", self.browser.title, where)
+        foreign = self.browser.execute_script("""return [...document.querySelectorAll('*')].filter(
+            e => ['SCRIPT', 'SVG', 'B', 'TEXTAREA'].includes(e.tagName.toUpperCase()) ||
+                 [...e.attributes].some(a => a.name.startsWith('on') ||
+                     ['href', 'src', 'action', 'formaction'].includes(a.name) && /^\\s*javascript:/.test(a.value)))
+            .map(e => e.outerHTML)""")
+        self.assertEqual(foreign, [], where)
+        # Even what were markup would not run: the policy forbids it. That it did not have to is what is shown here.
+        # (The style that Chrome itself gives to a picture shown alone is no markup of ours.)
+        blocked = [entry for entry in self.browser.get_log("browser")
+                   if "Content Security Policy" in entry["message"] and "inline style" not in entry["message"]]
+        self.assertEqual(blocked, [], where)
+
+    def store(self, text):
+        """Leaves the text in every field that is stored; returns the record's id."""
+        body, content_type = espy.multipart(pictures.seven(), file_name=text.replace('"', "%22"))
+        subject = text.encode("utf-8").decode("latin-1")
+        record = self.server.request("POST", "/api/predict", body, {"Content-Type": content_type, "Espy-Subject": subject}).json
+        self.assertEqual(self.server.request(
+            "POST", f"/api/history/{record['id']}/correction",
+            json.dumps({"label": 1, "author": text[:60], "note": text}), {"Content-Type": "application/json"}).status, 200)
+        return record
+
+    def test_what_is_stored_is_shown_as_text(self):
+        records = [self.store(text) for text in ATTACKS]
+        address = f"http://127.0.0.1:{self.server.port}"
+        self.browser.get(f"{address}/history")
+        self.assert_nothing_ran("/history")
+        words = self.browser.find_element(By.TAG_NAME, "body").text
+        for record in records:
+            self.assertIn(" ".join(record["file_name"].split()), " ".join(words.split()))
+        for record in records:
+            for path in (f"/api/history/{record['id']}", record["upload"]["url"]):
+                self.browser.get(address + path)
+                self.assert_nothing_ran(path)
+
+    def test_what_a_link_carries_is_shown_as_text(self):
+        for text in ATTACKS:
+            for path in ("/history?file_name=", "/history?from=", "/history?model=", "/history?nonsense=", "/?model=", "/?notice=",
+                         "/nowhere/", "/uploads/"):
+                address = f"http://127.0.0.1:{self.server.port}{path}{urllib.parse.quote(text, safe='')}"
+                with self.subTest(address):
+                    self.browser.get(address)
+                    self.assert_nothing_ran(address)
+
+    def test_a_picture_that_is_also_a_page_is_not_one(self):
+        png = pictures.seven() + b"<script>document.title='owned'</script>"
+        for content in (png, b"<html><script>document.title='owned'</script>", b"GIF89a/*<svg onload=alert(1)>*/"):
+            answer = self.server.request("POST", "/api/predict?file_name=x.html", content)
+            if answer.status == 200:
+                self.browser.get(f"http://127.0.0.1:{self.server.port}{answer.json['upload']['url']}")
+                self.assert_nothing_ran("the upload")
+
+
+class WithKeys(BrowserTest):
+    """Everything that the page does, by who has logged in; with JavaScript switched off."""
+    scripts_allowed = False
+    name = "with-keys"
+
+    def serve(self, *arguments):
+        self.key = self.run_espy("key", "create", "ann").stdout.strip()
+        return super().serve("--keys", "espy.keys", *arguments)
+
+    def setUp(self):
+        super().setUp()
+        self.assertIn("Log in", self.page)
+        self.photograph("login")
+        self.log_in(self.key)
+
+    def log_in(self, key):
+        before = self.browser.find_element(By.TAG_NAME, "html")
+        self.browser.find_element(By.NAME, "key").send_keys(key)
+        self.browser.find_element(By.CSS_SELECTOR, "form button").click()
+        wait = WebDriverWait(self.browser, 20, ignored_exceptions=[WebDriverException])
+        wait.until(expected_conditions.staleness_of(before))
+
+    def tearDown(self):
+        self.browser.delete_all_cookies()
+        super().tearDown()
+
+    def test_a_wrong_key_is_said_and_logging_out_works(self):
+        self.open("/login")
+        self.browser.find_element(By.CSS_SELECTOR, "form[action='/logout'] button").click()
+        self.open("/history")
+        self.assertIn("Log in", self.page)
+        self.log_in("espy_wrong")
+        self.assertIn("There is no such key", self.page)
+        self.log_in(self.key)
+        self.assertIn("Classify", self.page)
+        self.open("/history")
+        self.assertIn("There is no such record", self.page)
 
 
 class WithoutScripts(BrowserTest):

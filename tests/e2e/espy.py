@@ -51,7 +51,10 @@ class Server:
     def __init__(self, folder, *arguments):
         self.folder = pathlib.Path(folder)
         self.log_path = self.folder / "serve.log"
-        command = [BINARY, "serve", "--port", "0", "--store", "sqlite:history.db", *map(str, arguments)]
+        # A busy machine stands still for seconds, and then the server rightly refuses what waited: only the tests of
+        # overload are about that.
+        patience = [] if "--max-wait" in arguments else ["--max-wait", "60"]
+        command = [BINARY, "serve", "--port", "0", "--store", "sqlite:history.db", *patience, *map(str, arguments)]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.port = self._wait_for_port()
@@ -59,7 +62,7 @@ class Server:
     def _wait_for_port(self):
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            ready = re.search(r"http://[^\s/]*:(\d+)", self.log)
+            ready = re.search(r"https?://[^\s/]*:(\d+)", self.log)
             if ready:
                 return int(ready[1])
             if self.process.poll() is not None:
@@ -67,6 +70,13 @@ class Server:
             time.sleep(0.005)
         self.kill()
         raise AssertionError(f"espy serve did not come up: {self.log}")
+
+    def wait_until_ready(self):
+        """It answers at once, but says that it is ready when each of its loops can classify."""
+        deadline = time.monotonic() + 30
+        while self.get("/readyz").status != 200:
+            assert time.monotonic() < deadline, self.get("/readyz")
+            time.sleep(0.01)
 
     @property
     def log(self):

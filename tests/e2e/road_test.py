@@ -106,7 +106,7 @@ class Serving(espy.TestCase):
 
     def test_health(self):
         self.assertEqual(self.server.get("/livez").status, 200)
-        self.assertEqual(self.server.get("/readyz").status, 200)
+        self.server.wait_until_ready()
 
 
 class History(espy.TestCase):
@@ -251,7 +251,7 @@ class Training(espy.TestCase):
 
     def test_shipped_digits_hold_what_they_promise(self):
         measured = json.loads(self.run_espy("eval", "digits", "--data", "mnist", "--json").stdout)
-        self.assertGreater(measured["accuracy"], 0.985)
+        self.assertGreaterEqual(measured["accuracy"], 0.996)
 
 
 class Garments(espy.TestCase):
@@ -259,7 +259,7 @@ class Garments(espy.TestCase):
         environment = {**os.environ, "ESPY_DATA": str(pictures.FASHION_MNIST.parent)}
         measured = json.loads(self.run_espy("eval", "garments", "--data", "fashion-mnist", "--json",
                                             env=environment).stdout)
-        self.assertGreater(measured["accuracy"], 0.87)
+        self.assertGreaterEqual(measured["accuracy"], 0.939)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/foreign_text.h"
 #include "http/text.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -27,9 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     end_of_last = part.content.data() + part.content.size();
     if (end_of_last > body.data() + body.size()) std::abort();
     if (part.content.find("\r\n--" + *boundary) != part.content.npos) std::abort();
-    const std::string name = espy::http::clean_file_name(part.file_name.value_or(""));
-    if (name.size() > 255 || espy::http::valid_utf8(name) != name || name.find('/') != name.npos)
-      std::abort();
+    const std::string name = espy::clean_file_name(part.file_name.value_or(""));
+    if (name.size() > 255 || espy::valid_utf8(name) != name || name.find('/') != name.npos) std::abort();
     static_cast<void>(espy::http::escape(name));
   }
   return 0;

@@ -1,0 +1,67 @@
+#include "base/process_status.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <system_error>
+
+namespace espy {
+namespace {
+
+std::string content_of(const char* path) {
+  std::ifstream file(path);
+  std::ostringstream content;
+  content << file.rdbuf();
+  return std::move(content).str();
+}
+
+// Returns the seconds since 1970 at which the system started, the line "btime" of /proc/stat.
+double boot_time() {
+  const std::string text = content_of("/proc/stat");
+  const std::size_t line = text.find("\nbtime ");
+  std::uint64_t seconds = 0;
+  if (line != text.npos) std::from_chars(text.data() + line + 7, text.data() + text.size(), seconds);
+  return static_cast<double>(seconds);
+}
+
+}  // namespace
+
+ProcessStatus read_process_status() {
+  ProcessStatus status;
+  // The second field is the program's name in brackets, which may hold anything; the rest are numbers.
+  const std::string text = content_of("/proc/self/stat");
+  if (const std::size_t name_end = text.rfind(')'); name_end != text.npos) {
+    std::istringstream fields(text.substr(name_end + 1));
+    std::array<std::string, 22> field;  // the third field of proc(5) is the first one here
+    for (std::string& one : field) fields >> one;
+    const auto number = [&](int proc_number) {
+      const std::string& digits = field[static_cast<std::size_t>(proc_number - 3)];
+      std::uint64_t value = 0;
+      std::from_chars(digits.data(), digits.data() + digits.size(), value);
+      return value;
+    };
+    const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
+    status.cpu_seconds = static_cast<double>(number(14) + number(15)) / ticks;
+    status.threads = number(20);
+    status.start_seconds = boot_time() + static_cast<double>(number(22)) / ticks;
+    status.virtual_bytes = number(23);
+    status.resident_bytes = number(24) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  }
+  std::error_code error;
+  for (auto entry = std::filesystem::directory_iterator("/proc/self/fd", error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    ++status.open_descriptors;
+  }
+  if (status.open_descriptors > 0) --status.open_descriptors;  // the one that this reading takes
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) status.max_descriptors = limit.rlim_cur;
+  return status;
+}
+
+}  // namespace espy

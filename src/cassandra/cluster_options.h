@@ -1,0 +1,18 @@
+// What the options of a cluster may say. ClusterOptions and parse_cluster() are in cluster.h.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "cassandra/cluster.h"
+
+namespace espy::cassandra {
+
+// Errors: invalid_input (names the option, its value and its limits).
+Result<void> check(const ClusterOptions& options);
+
+// Returns the number that the whole text is; nothing when it is none, or outside the limits.
+std::optional<int> parse_number(std::string_view text, int least, int most);
+
+}  // namespace espy::cassandra
