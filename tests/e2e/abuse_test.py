@@ -31,7 +31,7 @@ class Abuse(espy.TestCase):
             stopped.set()
             thread.join()
             self.assertGreater(len(latencies), 20, "others were served")
-            self.assertLess(sorted(latencies)[len(latencies) * 9 // 10], 0.5, "and soon")
+            self.assertLess(sorted(latencies)[len(latencies) * 9 // 10], 2, "and soon")
 
         return finish
 
@@ -58,26 +58,26 @@ class Abuse(espy.TestCase):
     def open(self, count, request):
         connections = []
         for _ in range(count):
-            connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=10)
+            connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=60)
             connection.sendall(request)
             connections.append(connection)
         return connections
 
     def test_heads_that_drip_are_cut_off(self):
         finish = self.served_meanwhile()
-        self.assert_all_closed(self.open(150, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: "), 10)
+        self.assert_all_closed(self.open(150, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: "), 25)
         finish()
 
     def test_bodies_that_drip_are_cut_off(self):
         finish = self.served_meanwhile()
         head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
-        self.assert_all_closed(self.open(150, head), 10)
+        self.assert_all_closed(self.open(150, head), 25)
         finish()
 
     def test_chunks_that_drip_are_cut_off(self):
         finish = self.served_meanwhile()
         head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n"
-        self.assert_all_closed(self.open(150, head), 10)
+        self.assert_all_closed(self.open(150, head), 25)
         finish()
 
     def test_readers_that_drip_are_cut_off(self):
@@ -89,7 +89,7 @@ class Abuse(espy.TestCase):
             reader.connect(("127.0.0.1", self.server.port))
             reader.setblocking(False)
             readers.append(reader)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while readers and time.monotonic() < deadline:
             for reader in list(readers):
                 try:
@@ -129,7 +129,7 @@ class Abuse(espy.TestCase):
         self.assert_served_again()
 
     def assert_served_again(self):
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             try:
                 if self.server.get("/livez").status == 200:

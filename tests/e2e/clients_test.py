@@ -290,7 +290,7 @@ class UploadTest(Case):
         began = time.monotonic()
         self.assert_error(self.server.request("POST", "/api/predict", bomb, {"Content-Encoding": "gzip"}), 413,
                           "too_large", "bytes when it is inflated")
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
         self.assert_error(self.server.request("POST", "/api/predict", b"x", {"Content-Encoding": "br"}), 400,
                           "invalid_input", "must be gzip or deflate")
 

@@ -182,7 +182,7 @@ class Conformance(espy.TestCase):
 
     def outcome(self, pieces):
         """Returns "served" when the connection is in step afterwards, "refused" when it was closed with an error."""
-        with Connection(self.server.port, timeout=10) as connection:
+        with Connection(self.server.port, timeout=60) as connection:
             statuses = []
             try:
                 for piece in pieces:

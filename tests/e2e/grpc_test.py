@@ -62,7 +62,7 @@ class Case(espy.TestCase):
         self.assertIn(piece, caught.exception.message())
 
 
-def health(channel, service="", timeout=10):
+def health(channel, service="", timeout=60):
     """Asks as any client does that was made from the protocol's file; the messages are that small."""
     check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda name: b"\x0a" + bytes([len(name)]) + name.encode(),
                                 lambda answer: answer[1])
@@ -127,7 +127,7 @@ class TritonTest(Case):
             request = service_pb2.ModelInferRequest(model_name="digits", id=f"of {datatype}")
             wanted = request.inputs.add(name="image", datatype=datatype, shape=shape)
             getattr(wanted.contents, field).extend(values)
-            answer = tritonclient.grpc.InferResult(infer(request, timeout=10))
+            answer = tritonclient.grpc.InferResult(infer(request, timeout=60))
             self.assertEqual(answer.as_numpy("label").tolist(), [7])
             self.assertEqual(len(answer.get_response().outputs), 7)
         over_http = self.server.request("POST", "/v2/models/digits/infer", pixels().tobytes(),
@@ -204,17 +204,17 @@ class TritonTest(Case):
         # Bytes that are no message, and a message that never comes.
         raw = self.channel().unary_unary("/inference.GRPCInferenceService/ModelInfer", None, None)
         with self.assertRaises(grpc.RpcError) as caught:
-            raw(b"\x0a\xff", timeout=10)
+            raw(b"\x0a\xff", timeout=60)
         self.assertEqual(caught.exception.code(), Code.INVALID_ARGUMENT)
         empty = self.channel().stream_unary("/inference.GRPCInferenceService/ModelInfer", None, None)
         with self.assertRaises(grpc.RpcError) as caught:
-            empty(iter([]), timeout=10)
+            empty(iter([]), timeout=60)
         self.assertEqual(caught.exception.code(), Code.INVALID_ARGUMENT)
 
     def test_a_message_may_be_as_large_as_a_body(self):
         raw = self.channel().unary_unary("/inference.GRPCInferenceService/ModelInfer", None, None)
         with self.assertRaises(grpc.RpcError) as caught:
-            raw(b"\0" * (17 << 20), timeout=30)
+            raw(b"\0" * (17 << 20), timeout=60)
         self.assertEqual(caught.exception.code(), Code.RESOURCE_EXHAUSTED)
         self.assertTrue(self.triton.is_server_ready())
 
@@ -263,7 +263,7 @@ class TritonTest(Case):
             self.triton.async_stream_infer("digits" if i != 100 else "letters", [seven()], request_id=str(i))
         self.triton.stop_stream()
         for i in range(200):
-            result, error = results.get(timeout=30)
+            result, error = results.get(timeout=60)
             if i == 100:
                 self.assertIn("there is no model letters", error.message())
             else:
@@ -308,21 +308,21 @@ class HealthTest(Case):
         whole, other = queue.Queue(), queue.Queue()
         self.watch("", whole)
         self.watch("other", other)
-        self.assertEqual(whole.get(timeout=10), SERVING)
-        self.assertEqual(other.get(timeout=10), SERVICE_UNKNOWN)
+        self.assertEqual(whole.get(timeout=60), SERVING)
+        self.assertEqual(other.get(timeout=60), SERVICE_UNKNOWN)
         triton = self.client()
         for name in ("digits", "garments"):
             triton.unload_model(name)
-        self.assertEqual(whole.get(timeout=10), NOT_SERVING)
+        self.assertEqual(whole.get(timeout=60), NOT_SERVING)
         self.assertEqual(health(channel), NOT_SERVING)
         self.assertFalse(triton.is_server_ready())
         triton.load_model("digits")
-        self.assertEqual(whole.get(timeout=10), SERVING)
+        self.assertEqual(whole.get(timeout=60), SERVING)
         began = time.monotonic()
         self.assertEqual(self.server.stop(), 0)
-        self.assertLess(time.monotonic() - began, 5)  # whoever watches holds nothing up
-        self.assertEqual(whole.get(timeout=10), NOT_SERVING)
-        self.assertEqual(whole.get(timeout=10), Code.UNAVAILABLE)
+        self.assertLess(time.monotonic() - began, 20)  # whoever watches holds nothing up
+        self.assertEqual(whole.get(timeout=60), NOT_SERVING)
+        self.assertEqual(whole.get(timeout=60), Code.UNAVAILABLE)
 
     def test_without_the_flag_nothing_listens(self):
         server = self.serve()
@@ -387,9 +387,9 @@ class LoadTest(Case):
         other = self.client()
         other.start_stream(lambda result, error: stream.put((result, error)))
         other.async_stream_infer("digits", [request])
-        first = outcomes.get(timeout=20)
+        first = outcomes.get(timeout=60)
         self.assertEqual(self.server.stop(), 0)
-        others = [outcomes.get(timeout=10) for _ in range(9)]
+        others = [outcomes.get(timeout=60) for _ in range(9)]
         answered = [result for result, error in [first, *others] if error is None]
         other.stop_stream()
         listed = self.run_espy("history", "export", "--format", "ndjson", "--store", "sqlite:history.db").stdout
@@ -439,7 +439,7 @@ class AccessTest(Case):
         client.unload_model("digits", headers={"authorization": f"Bearer {root}"})
         errors = queue.Queue()
         client.start_stream(lambda result, error: errors.put(error))
-        self.assertEqual(errors.get(timeout=10).status(), "StatusCode.UNAUTHENTICATED")
+        self.assertEqual(errors.get(timeout=60).status(), "StatusCode.UNAUTHENTICATED")
 
     def test_rates_are_shared_with_http(self):
         self.start("--rate", "2")
@@ -461,7 +461,7 @@ class AccessTest(Case):
         client.start_stream(lambda result, error: stream.put(error))
         for _ in range(30):
             client.async_stream_infer("digits", [seven()])
-        outcomes = [stream.get(timeout=20) for _ in range(30)]
+        outcomes = [stream.get(timeout=60) for _ in range(30)]
         self.assertTrue(0 < sum(error is None for error in outcomes) < 30)
 
     def test_tls_with_a_certificate_that_changes(self):
@@ -471,11 +471,11 @@ class AccessTest(Case):
 
         def label():
             client = self.client(ssl=True, root_certificates=str(certificate))
-            return client.infer("digits", [seven()], client_timeout=20).as_numpy("label").tolist()
+            return client.infer("digits", [seven()], client_timeout=60).as_numpy("label").tolist()
 
         self.assertEqual(label(), [7])
         with self.assertRaises(tritonclient.grpc.InferenceServerException):
-            self.client().is_server_live(client_timeout=2)
+            self.client().is_server_live(client_timeout=20)
         old = self.presented()
         other, other_key = make_certificate(self.folder, "second")
         # A certificate that does not fit its key leaves the old one in use.
@@ -486,7 +486,7 @@ class AccessTest(Case):
         certificate.write_bytes(before)
         other_key.rename(key)
         other.rename(certificate)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while self.presented() == old:
             self.assertLess(time.monotonic(), deadline, self.server.log)
             time.sleep(0.1)
@@ -503,7 +503,7 @@ class AccessTest(Case):
         return re.search(b"-----BEGIN CERTIFICATE-----.*?-----END", done.stdout, re.S)[0]
 
     def wait_for(self, words):
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while words not in self.server.log:
             self.assertLess(time.monotonic(), deadline, self.server.log)
             time.sleep(0.05)
@@ -512,7 +512,7 @@ class AccessTest(Case):
         self.start("--access-log", "access.log")
         self.client().infer("digits", [seven()], headers={"x-request-id": "abc"})
         path = self.folder / "access.log"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (text := path.read_text() if path.exists() else ""):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)

@@ -42,7 +42,7 @@ class Idle(espy.TestCase):
         began = time.monotonic()
         for _ in range(20):
             self.assertEqual(server.upload(pictures.seven()).text, RESULT)
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
         for connection in connections[::100]:
             connection.sendall(GET_LIVEZ)
             self.assertIn(b"200 OK", connection.recv(4096))

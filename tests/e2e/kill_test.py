@@ -24,7 +24,7 @@ class Client(threading.Thread):
 
     def run(self):
         body, content_type = espy.multipart(pictures.seven())
-        connection = self.server.connect(timeout=10)
+        connection = self.server.connect(timeout=60)
         try:
             while True:
                 connection.request("POST", "/api/predict", body, {"Content-Type": content_type})

@@ -10,7 +10,7 @@ import pictures
 class Connection:
     """A bare socket that reads answers one at a time."""
 
-    def __init__(self, port, timeout=20):
+    def __init__(self, port, timeout=60):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.buffer = b""
 
@@ -329,7 +329,7 @@ class Limits(ProtocolTest):
             connection.send(post(pictures.seven()))
             self.assertEqual(connection.answer().text, RESULT)
             connection.socket.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:  # the server learns of the closed ones in its own time
             try:
                 if self.server.get("/livez").status == 200:
@@ -366,7 +366,7 @@ class Stopping(espy.TestCase):
         server = self.serve()
         started = time.monotonic()
         self.assertEqual(server.stop(), 0)
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertLess(time.monotonic() - started, 20)
 
 
 if __name__ == "__main__":
