@@ -1,7 +1,6 @@
 # espy::cassandra_driver: the functions of src/cassandra/driver/espy_cql.h. With a Rust toolchain they are the crate
 # beside that header, built by plain cargo from its committed Cargo.lock; without, they say that there is no driver.
-set(ESPY_CASSANDRA AUTO CACHE STRING "Cassandra's driver: ON, OFF, or AUTO, which is ON where Rust is there")
-set_property(CACHE ESPY_CASSANDRA PROPERTY STRINGS AUTO ON OFF)
+include(espy_optional)
 
 set(DRIVER_SOURCE ${PROJECT_SOURCE_DIR}/src/cassandra/driver)
 # One for all presets: the crate takes minutes, and its only flags are its own.
@@ -71,27 +70,22 @@ function(espy_fetch_crates VARIABLE)
   endif()
 endfunction()
 
-if(ESPY_CASSANDRA STREQUAL "OFF")
-  set(WITHOUT "ESPY_CASSANDRA is OFF")
-else()
+# Sets VARIABLE to why there is no driver, or to nothing.
+function(espy_find_cassandra_driver VARIABLE)
   espy_find_rust(WITHOUT)
   if(NOT WITHOUT)
     espy_fetch_crates(WITHOUT)
   endif()
-  if(WITHOUT AND NOT ESPY_CASSANDRA STREQUAL "AUTO")
-    message(FATAL_ERROR "ESPY_CASSANDRA is ${ESPY_CASSANDRA}, but ${WITHOUT}")
-  endif()
-endif()
+  set(${VARIABLE} "${WITHOUT}" PARENT_SCOPE)
+endfunction()
 
-if(WITHOUT)
-  message(STATUS "Cassandra: without its driver, because ${WITHOUT}")
-  set(ESPY_HAS_CASSANDRA FALSE)
+espy_optional(CASSANDRA "Cassandra's driver" espy_find_cassandra_driver)
+
+if(NOT ESPY_HAS_CASSANDRA)
   add_library(espy_cassandra_driver STATIC ${DRIVER_SOURCE}/driver_absent.cc)
   target_include_directories(espy_cassandra_driver PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(espy_cassandra_driver PRIVATE espy_flags)
 else()
-  message(STATUS "Cassandra: with its driver, by ${ESPY_CARGO}")
-  set(ESPY_HAS_CASSANDRA TRUE)
   find_package(OpenSSL REQUIRED)
   find_package(Threads REQUIRED)
   set(DRIVER_LIBRARY ${CMAKE_CURRENT_BINARY_DIR}/libespy_cassandra_driver.a)
@@ -116,5 +110,3 @@ else()
   endif()
 endif()
 add_library(espy::cassandra_driver ALIAS espy_cassandra_driver)
-# For the folders beside this one.
-set(ESPY_HAS_CASSANDRA ${ESPY_HAS_CASSANDRA} CACHE INTERNAL "Whether this build has Cassandra's driver")

@@ -1,8 +1,7 @@
 # espy_grpc_library: gRPC for C++ as archives, so that whoever does not use it does not load it, and espy stays one
 # file: as shared objects they are 47, which would cost every start of espy 8 ms (ADR 22).
 # Sets ESPY_HAS_GRPC.
-set(ESPY_GRPC AUTO CACHE STRING "The gRPC server: ON, OFF, or AUTO, which is ON where gRPC is there")
-set_property(CACHE ESPY_GRPC PROPERTY STRINGS AUTO ON OFF)
+include(espy_optional)
 
 # Sets VARIABLE to why there is no gRPC, or to nothing; then espy_grpc_library is defined.
 function(espy_find_grpc VARIABLE)
@@ -45,21 +44,4 @@ function(espy_find_grpc VARIABLE)
   set(${VARIABLE} "" PARENT_SCOPE)
 endfunction()
 
-if(ESPY_GRPC STREQUAL "OFF")
-  set(WITHOUT "ESPY_GRPC is OFF")
-else()
-  espy_find_grpc(WITHOUT)
-  if(WITHOUT AND NOT ESPY_GRPC STREQUAL "AUTO")
-    message(FATAL_ERROR "ESPY_GRPC is ${ESPY_GRPC}, but ${WITHOUT}")
-  endif()
-endif()
-
-if(WITHOUT)
-  message(STATUS "gRPC: without, because ${WITHOUT}")
-  set(HAS_GRPC FALSE)
-else()
-  message(STATUS "gRPC: with it")
-  set(HAS_GRPC TRUE)
-endif()
-# For the folders beside this one.
-set(ESPY_HAS_GRPC ${HAS_GRPC} CACHE INTERNAL "Whether this build has the gRPC server")
+espy_optional(GRPC "The gRPC server" espy_find_grpc)

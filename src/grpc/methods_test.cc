@@ -5,9 +5,6 @@
 #include <open_inference.pb.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
 #include <optional>
 
 #include "service/testing.h"
@@ -31,7 +28,7 @@ class MethodsTest : public ::testing::Test {
                      EXPECT_FALSE(outcome.has_value());
                      outcome = std::move(answer);
                    });
-    while (!outcome) run_one();
+    while (!outcome) queue_.run_one();
     return *outcome;
   }
 
@@ -57,27 +54,8 @@ class MethodsTest : public ::testing::Test {
 
   Service service_;
   std::string id_;
-
- private:
-  void run_one() {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !tasks_.empty(); });
-    const std::function<void()> task = std::move(tasks_.front());
-    tasks_.pop_front();
-    lock.unlock();
-    task();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> tasks_;
-
- protected:
-  service::Lane lane_{*service_.classifier, [this](std::function<void()> task) {
-                        const std::lock_guard lock(mutex_);
-                        tasks_.push_back(std::move(task));
-                        wake_.notify_one();
-                      }};
+  service::testing::Queue queue_;
+  service::Lane lane_{*service_.classifier, queue_.schedule()};
 };
 
 TEST_F(MethodsTest, SaysWhatThereIs) {

@@ -31,6 +31,7 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "grpc/methods.h"
+#include "http/keys.h"
 #include "http/trace_context.h"
 
 namespace espy::grpc {
@@ -45,7 +46,6 @@ constexpr int kMaxStreamsOfConnection = 1024;
 // How soon a call that is late ends, and whoever watches hears of a change.
 constexpr std::chrono::milliseconds kSweepInterval{100};
 constexpr std::size_t kMaxPemBytes = 1 << 20;
-constexpr std::string_view kBearer = "Bearer ";
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -73,20 +73,13 @@ std::string address_in(std::string_view peer) {
   return address;
 }
 
-// Returns by what the limit of rates knows an address; of IPv6 the first half of it.
+// Returns by what the limit of rates knows an address.
 std::uint64_t client_of(const http::Gate& gate, const std::string& address) {
-  if (!gate.limits_rates()) return 0;
   std::array<std::byte, 16> bytes{};
-  if (::inet_pton(AF_INET, address.c_str(), bytes.data()) == 1) {
-    return gate.client_of(std::span(bytes).first<4>());
-  }
-  if (::inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1) return 0;
-  constexpr std::array<std::byte, 12> kMappedV4 = {
-      {{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, std::byte{0xff}, std::byte{0xff}}};
-  if (std::ranges::equal(std::span(bytes).first<12>(), kMappedV4)) {
-    return gate.client_of(std::span(bytes).last<4>());
-  }
-  return gate.client_of(std::span(bytes).first<8>());
+  if (::inet_pton(AF_INET6, address.c_str(), bytes.data()) == 1) return gate.client_of(bytes);
+  if (::inet_pton(AF_INET, address.c_str(), bytes.data()) == 1)
+    return gate.client_of(std::span(bytes).first(4));
+  return 0;
 }
 
 // What gRPC says is mostly of what strangers do, such as handshakes that fail.
@@ -234,13 +227,8 @@ Call::Call(std::shared_ptr<Shared> shared, ::grpc::GenericCallbackServerContext*
   id_ = value_of("idempotency-key");
   subject_ = value_of("espy-subject");
   asked_.key = value_of("x-api-key");
-  std::string_view authorization = value_of("authorization");
-  const bool is_bearer = std::ranges::equal(
-      authorization.substr(0, kBearer.size()), kBearer, {},
-      [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; },
-      [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  if (is_bearer) authorization.remove_prefix(kBearer.size());
-  if (!authorization.empty()) asked_.key = authorization;
+  const std::string_view authorization = value_of("authorization");
+  if (!authorization.empty()) asked_.key = http::key_in(authorization);
 }
 
 // Takes the call, or refuses it before its message is read.

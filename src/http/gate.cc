@@ -1,6 +1,8 @@
 #include "http/gate.h"
 
 #include <algorithm>
+#include <array>
+#include <cassert>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -158,7 +160,14 @@ std::string Gate::session_cookie(std::string_view key, const Request& request) {
 }
 
 std::uint64_t Gate::client_of(std::span<const std::byte> address) const {
-  return rate_ ? rate_->client_of(address) : 0;
+  assert(address.size() == 4 || address.size() == 16);
+  if (!rate_) return 0;
+  if (address.size() == 16) {
+    constexpr std::array<std::byte, 12> kMapped{
+        {{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, std::byte{0xff}, std::byte{0xff}}};
+    address = std::ranges::equal(address.first<12>(), kMapped) ? address.last(4) : address.first(8);
+  }
+  return rate_->client_of(address);
 }
 
 }  // namespace espy::http

@@ -60,8 +60,9 @@ class Gate {
   // the browser send it along. With an empty key, the one that makes it forget.
   static std::string session_cookie(std::string_view key, const Request& request);
 
-  // Returns by what an address is known to the limit of rates; 0 without one. Of IPv6 give the first half,
-  // which is what one subscriber has (RFC 6177).
+  // Returns by what an address is known to the limit of rates; 0 without one. The address has the 4 bytes of
+  // IPv4 or the 16 of IPv6, most significant first. Of IPv6 the first half counts, which is what one
+  // subscriber has (RFC 6177), unless it maps one of IPv4 (RFC 4291 section 2.5.5.2).
   std::uint64_t client_of(std::span<const std::byte> address) const;
 
  private:

@@ -156,5 +156,20 @@ TEST_F(GateTest, OnlyNamedOriginsMayAsk) {
   }
 }
 
+TEST_F(GateTest, AClientIsAnAddressOrTheFirstHalfOfOne) {
+  const auto gate = open({.keys = {}, .requests_per_second = 1});
+  const auto client = [&](std::vector<unsigned char> address) {
+    return gate->client_of(std::as_bytes(std::span(address)));
+  };
+  const std::uint64_t one = client({192, 0, 2, 1});
+  EXPECT_NE(one, client({192, 0, 2, 2}));
+  EXPECT_EQ(one, client({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1}));
+  const std::uint64_t six = client({0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1});
+  EXPECT_EQ(six, client({0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9}));
+  EXPECT_NE(six, client({0x20, 1, 0xd, 0xb8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1}));
+  const auto without = open();
+  EXPECT_EQ(without->client_of(std::as_bytes(std::span("\x7f\0\0\1", 4))), 0u);
+}
+
 }  // namespace
 }  // namespace espy::http

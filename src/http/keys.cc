@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/beast/core/string.hpp>
 #include <utility>
 
 #include "base/format.h"
@@ -108,6 +109,12 @@ const Key* Keys::find(std::string_view presented) const {
     if (equal_in_constant_time(key.digest, digest)) found = &key;
   }
   return found;
+}
+
+std::string_view key_in(std::string_view authorization) {
+  constexpr std::string_view kBearer = "Bearer ";
+  const bool is_bearer = boost::beast::iequals(authorization.substr(0, kBearer.size()), kBearer);
+  return is_bearer ? authorization.substr(kBearer.size()) : authorization;
 }
 
 Result<NewKey> make_key(std::string_view name, const std::vector<std::string>& scopes) {

@@ -52,6 +52,10 @@ class Keys {
   std::vector<Key> keys_;
 };
 
+// Returns the key that an Authorization field brings: what follows "Bearer " (RFC 6750), in whatever case. Of
+// another scheme it is the whole value, a key that nobody has.
+std::string_view key_in(std::string_view authorization);
+
 struct NewKey {
   std::string secret;  // to be shown once
   std::string line;    // for the file, without its end

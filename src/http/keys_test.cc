@@ -58,6 +58,14 @@ TEST(Keys, SaysWhichLineIsNone) {
   expect_refused(many, "more than 1000");
 }
 
+TEST(Keys, ComeBehindBearer) {
+  EXPECT_EQ(key_in("Bearer espy_1"), "espy_1");
+  EXPECT_EQ(key_in("bEARER espy_1"), "espy_1");
+  EXPECT_EQ(key_in("Basic espy_1"), "Basic espy_1");
+  EXPECT_EQ(key_in("Bearer"), "Bearer");
+  EXPECT_EQ(key_in(""), "");
+}
+
 TEST(Keys, AreMadeForKnownScopesAlone) {
   EXPECT_FALSE(make_key("ann", {}));
   EXPECT_FALSE(make_key("ann", {"everything"}));

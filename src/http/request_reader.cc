@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "http/keys.h"
 #include "http/trace_context.h"
 
 namespace espy::http {
@@ -25,8 +26,6 @@ constexpr std::size_t kMaxReservedBytes = 64 << 10;
 // What all chunks of one body may have in extensions. No client that we know of sends any; a few signatures
 // would fit. Without a limit they are work that brings nothing (CVE-2023-39326 was this in Go's server).
 constexpr std::size_t kMaxExtensionBytes = 1024;
-
-constexpr std::string_view kBearer = "Bearer ";
 
 // RFC 9110 section 7.2: a host and perhaps a port, of RFC 3986's characters. It may be empty.
 bool is_host(std::string_view value) {
@@ -152,9 +151,7 @@ class RequestReader::Parser {
         request_.host = value;
         break;
       case beast::http::field::authorization:
-        // Of another scheme than Bearer (RFC 6750) it is no key that anybody has.
-        request_.key =
-            beast::iequals(value.substr(0, kBearer.size()), kBearer) ? value.substr(kBearer.size()) : value;
+        request_.key = key_in(value);
         break;
       case beast::http::field::cookie:
         request_.cookie += request_.cookie.empty() ? "" : "; ";

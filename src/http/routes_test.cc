@@ -3,9 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/parse.hpp>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
@@ -54,14 +51,7 @@ class RoutesTest : public ::testing::Test {
       EXPECT_FALSE(response);
       response = std::move(given);
     });
-    while (!response) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return !tasks_.empty(); });
-      const std::function<void()> task = std::move(tasks_.front());
-      tasks_.pop_front();
-      lock.unlock();
-      task();
-    }
+    while (!response) queue_.run_one();
     return *std::move(response);
   }
 
@@ -113,14 +103,8 @@ class RoutesTest : public ::testing::Test {
   std::size_t record_count() { return service_.store.list({})->records.size(); }
 
   Service service_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> tasks_;
-  service::Lane lane_{*service_.classifier, [this](std::function<void()> task) {
-                        const std::lock_guard lock(mutex_);
-                        tasks_.push_back(std::move(task));
-                        wake_.notify_one();
-                      }};
+  service::testing::Queue queue_;
+  service::Lane lane_{*service_.classifier, queue_.schedule()};
   std::unique_ptr<Gate> gate_ = *Gate::open({});
   Routes routes_{*service_.classifier, *gate_};
 };

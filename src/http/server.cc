@@ -666,14 +666,10 @@ std::uint64_t Loop::client_of(const Socket& socket) const {
   error_code error;
   const net::ip::address address = socket.remote_endpoint(error).address();
   if (error) return 0;
-  if (address.is_v6() && !address.to_v6().is_v4_mapped()) {
-    const auto bytes = address.to_v6().to_bytes();
-    return shared_.gate->client_of(std::as_bytes(std::span(bytes).first<8>()));
-  }
-  const auto bytes =
-      (address.is_v4() ? address.to_v4() : net::ip::make_address_v4(net::ip::v4_mapped, address.to_v6()))
-          .to_bytes();
-  return shared_.gate->client_of(std::as_bytes(std::span(bytes)));
+  const auto client = [&](const auto& bytes) {
+    return shared_.gate->client_of(std::as_bytes(std::span(bytes)));
+  };
+  return address.is_v4() ? client(address.to_v4().to_bytes()) : client(address.to_v6().to_bytes());
 }
 
 Task Loop::serve(Socket socket, Admission admission) {

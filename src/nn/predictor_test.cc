@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "nn/amx_convolution.h"
 #include "nn/naive_network.h"
 #include "nn/random.h"
 
@@ -121,7 +122,10 @@ TEST(Predictor, half_precision_answers_nearly_as_single_does) {
         whole += std::pow(static_cast<double>(expected[i]), 2);
       }
       EXPECT_LT(std::sqrt(error / whole), 0.02) << count;
-      EXPECT_GT(error, 0) << "nothing was rounded";
+      // Without AMX dense layers stay in single precision.
+      if (has_amx() || has_layer<Convolution>(architecture)) {
+        EXPECT_GT(error, 0) << "nothing was rounded";
+      }
       EXPECT_EQ((*half)->features().size(), (*single)->features().size());
     }
   }

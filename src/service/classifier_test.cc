@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -18,41 +16,8 @@ namespace {
 
 using testing::bar_picture;
 using testing::blank_picture;
+using testing::Queue;
 using testing::Service;
-
-// An event loop of the simplest kind.
-class Queue {
- public:
-  Lane::Schedule schedule() {
-    return [this](std::function<void()> task) {
-      {
-        const std::lock_guard lock(mutex_);
-        tasks_.push_back(std::move(task));
-      }
-      wake_.notify_one();
-    };
-  }
-
-  // Waits for a task and runs it.
-  void run_one() {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !tasks_.empty(); });
-    const std::function<void()> task = std::move(tasks_.front());
-    tasks_.pop_front();
-    lock.unlock();
-    task();
-  }
-
-  std::size_t size() {
-    const std::lock_guard lock(mutex_);
-    return tasks_.size();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> tasks_;
-};
 
 class LaneTest : public ::testing::Test {
  protected:

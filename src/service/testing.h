@@ -3,9 +3,12 @@
 
 #include <atomic>
 #include <cassert>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,6 +25,41 @@
 #include "store/store.h"
 
 namespace espy::service::testing {
+
+// An event loop of the simplest kind.
+class Queue {
+ public:
+  // Returns what a Lane is given to have its tasks run here; any thread may call it.
+  Lane::Schedule schedule() {
+    return [this](std::function<void()> task) {
+      {
+        const std::lock_guard lock(mutex_);
+        tasks_.push_back(std::move(task));
+      }
+      wake_.notify_one();
+    };
+  }
+
+  // Waits for a task and runs it.
+  void run_one() {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return !tasks_.empty(); });
+    const std::function<void()> task = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    task();
+  }
+
+  std::size_t size() {
+    const std::lock_guard lock(mutex_);
+    return tasks_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+};
 
 // Returns a BMP of 8-bit grey, 28x28: a dark bar on light ground at the given columns; none is a blank page.
 inline std::string bar_picture(int first_column = 12, int last_column = 15) {

@@ -1,0 +1,25 @@
+# espy_optional(FEATURE DESCRIPTION FIND)
+#
+# Declares a part of espy that needs more than every machine has. The cache entry ESPY_<FEATURE> is ON, OFF or AUTO, which
+# is ON where FIND(VARIABLE) sets the variable to nothing and not to why the part cannot be built. Sets ESPY_HAS_<FEATURE>,
+# for all folders.
+function(espy_optional FEATURE DESCRIPTION FIND)
+  set(ESPY_${FEATURE} AUTO CACHE STRING "${DESCRIPTION}: ON, OFF, or AUTO, which is ON where what it needs is there")
+  set_property(CACHE ESPY_${FEATURE} PROPERTY STRINGS AUTO ON OFF)
+  if(ESPY_${FEATURE} STREQUAL "OFF")
+    set(WITHOUT "ESPY_${FEATURE} is OFF")
+  else()
+    cmake_language(CALL ${FIND} WITHOUT)
+    if(WITHOUT AND NOT ESPY_${FEATURE} STREQUAL "AUTO")
+      message(FATAL_ERROR "ESPY_${FEATURE} is ${ESPY_${FEATURE}}, but ${WITHOUT}")
+    endif()
+  endif()
+  if(WITHOUT)
+    message(STATUS "${DESCRIPTION}: without, because ${WITHOUT}")
+    set(HAS FALSE)
+  else()
+    message(STATUS "${DESCRIPTION}: with it")
+    set(HAS TRUE)
+  endif()
+  set(ESPY_HAS_${FEATURE} ${HAS} CACHE INTERNAL "Whether this build has it: ${DESCRIPTION}")
+endfunction()
