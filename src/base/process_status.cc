@@ -5,6 +5,7 @@
 
 #include <array>
 #include <charconv>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -21,13 +22,15 @@ std::string content_of(const char* path) {
   return std::move(content).str();
 }
 
-// Returns the seconds since 1970 at which the system started, the line "btime" of /proc/stat.
+// Returns the seconds since 1970 at which the system started. /proc/stat has them, too, but services often do
+// not see it (systemd's ProcSubset=pid).
 double boot_time() {
-  const std::string text = content_of("/proc/stat");
-  const std::size_t line = text.find("\nbtime ");
-  std::uint64_t seconds = 0;
-  if (line != text.npos) std::from_chars(text.data() + line + 7, text.data() + text.size(), seconds);
-  return static_cast<double>(seconds);
+  timespec now{};
+  timespec since_boot{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  ::clock_gettime(CLOCK_BOOTTIME, &since_boot);
+  return static_cast<double>(now.tv_sec - since_boot.tv_sec) +
+         static_cast<double>(now.tv_nsec - since_boot.tv_nsec) * 1e-9;
 }
 
 }  // namespace

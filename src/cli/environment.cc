@@ -2,11 +2,10 @@
 
 #include <sys/utsname.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <thread>
 
+#include "base/processors.h"
 #include "model/dataset.h"
 
 namespace espy::cli {
@@ -24,9 +23,7 @@ std::vector<std::filesystem::path> data_search() {
 }
 
 int thread_count(int threads) {
-  if (threads > 0) return threads;
-  // hardware_concurrency() counts what the affinity mask of this process allows (glibc).
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return threads > 0 ? threads : usable_processors();
 }
 
 Result<nn::Precision> usable_precision(const std::string& name) {

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -21,11 +22,12 @@ struct HealthSettings {
   std::string url;
   std::string host = http::ServerOptions{}.host;
   std::uint16_t port = http::ServerOptions{}.port;
+  std::optional<std::string> tls_certificate;
 };
 
 ExitStatus check_health(const HealthSettings& settings) {
   // The addresses for every interface, 0.0.0.0 and ::, lead to this machine when connected to (Linux).
-  http::Url url{settings.host, settings.port, "/readyz"};
+  http::Url url{settings.host, settings.port, "/readyz", settings.tls_certificate.has_value()};
   if (!settings.url.empty()) {
     Result<http::Url> given = http::parse_url(settings.url);
     if (!given) return fail(given.error());
@@ -47,10 +49,12 @@ Action declare_health(Flags& flags) {
   auto settings = std::make_shared<HealthSettings>();
   flags.optional_argument(
       "URL", settings->url,
-      "http://HOST[:PORT][/PATH]; without a path /readyz is asked; without a URL the server "
-      "that the same --host and --port, or their variables, make");
+      "http[s]://HOST[:PORT][/PATH]; without a path /readyz is asked; without a URL the server "
+      "that the same flags, or their variables, make");
   flags.text("--host", "ADDRESS", settings->host, "address that the server listens on");
   flags.number<std::uint16_t>("--port", "PORT", settings->port, {1}, "port that the server listens on");
+  flags.optional_text("--tls-certificate", "FILE", settings->tls_certificate,
+                      "the server has one: ask over TLS, whoever the certificate names");
   flags.note("Exit status 0: it answers 200, within 2 seconds. Any other: it does not.");
   return [settings] { return check_health(*settings); };
 }

@@ -190,13 +190,13 @@ int wait_for_stop(const Signals& signals, http::Server& server, grpc::Server* gr
     }
     const bool changed = files.have_changed();
     if (received != SIGHUP && !changed) continue;
-    Result<void> reloaded = server.reload();
-    if (reloaded && grpc) reloaded = grpc->reload();
-    if (reloaded) {
-      log::info("certificate and keys were read again");
-    } else {
+    bool all_read = true;
+    for (const Result<void>& reloaded : {server.reload(), grpc ? grpc->reload() : Result<void>()}) {
+      if (reloaded) continue;
       log::error(format("{}; what was read before is still in use", reloaded.error().message));
+      all_read = false;
     }
+    if (all_read) log::info("certificate and keys were read again");
   }
 }
 

@@ -114,7 +114,7 @@ const Key* Keys::find(std::string_view presented) const {
 std::string_view key_in(std::string_view authorization) {
   constexpr std::string_view kBearer = "Bearer ";
   const bool is_bearer = boost::beast::iequals(authorization.substr(0, kBearer.size()), kBearer);
-  return is_bearer ? authorization.substr(kBearer.size()) : authorization;
+  return is_bearer ? authorization.substr(kBearer.size()) : std::string_view();
 }
 
 Result<NewKey> make_key(std::string_view name, const std::vector<std::string>& scopes) {

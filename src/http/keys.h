@@ -52,8 +52,8 @@ class Keys {
   std::vector<Key> keys_;
 };
 
-// Returns the key that an Authorization field brings: what follows "Bearer " (RFC 6750), in whatever case. Of
-// another scheme it is the whole value, a key that nobody has.
+// Returns the key that an Authorization field brings: what follows "Bearer " (RFC 6750), in whatever case.
+// Empty for another scheme, which is a proxy's business.
 std::string_view key_in(std::string_view authorization);
 
 struct NewKey {

@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "http/json.h"
 #include "http/json_tensor.h"
+#include "image/decode.h"
 
 namespace espy::http {
 namespace {
@@ -168,7 +169,8 @@ Result<InferRequest> parse_raw(std::string_view body) {
   InferRequest request;
   request.encoding = Encoding::binary;
   constexpr std::int64_t kOne[] = {1, static_cast<std::int64_t>(service::kPixels)};
-  if (body.size() == service::kPixels || body.size() == service::kPixels * sizeof(float)) {
+  const bool is_picture{image::detect_format(std::as_bytes(std::span(body)))};
+  if (!is_picture && (body.size() == service::kPixels || body.size() == service::kPixels * sizeof(float))) {
     Result<std::vector<service::Picture>> pictures = service::read_pictures(
         body.size() == service::kPixels ? service::DataType::uint8 : service::DataType::fp32, kOne, body);
     if (!pictures) return std::move(pictures).error();

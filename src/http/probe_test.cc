@@ -71,16 +71,17 @@ TEST(ParseUrl, TakesNamesAddressesPortsAndPaths) {
   EXPECT_EQ(*parse_url("http://localhost"), (Url{"localhost", 80, "/"}));
   EXPECT_EQ(*parse_url("http://espy:5000/readyz"), (Url{"espy", 5000, "/readyz"}));
   EXPECT_EQ(*parse_url("http://[::1]:5000/a/b?c=d"), (Url{"::1", 5000, "/a/b?c=d"}));
+  EXPECT_EQ(*parse_url("https://localhost/readyz"), (Url{"localhost", 443, "/readyz", true}));
 }
 
 TEST(ParseUrl, RefusesWhatIsNone) {
-  for (const char* text : {"", "localhost:5000", "https://localhost/", "http://", "http://:80/", "http://a:/",
+  for (const char* text : {"", "localhost:5000", "ftp://localhost/", "http://", "http://:80/", "http://a:/",
                            "http://a:0/", "http://a:65536/", "http://a:1x/", "http://[::1", "http://[::1]5",
                            "http://a/b c", "http://a/\r\nHost: b"}) {
     const Result<Url> url = parse_url(text);
     ASSERT_FALSE(url) << text;
     EXPECT_EQ(url.error().code, ErrorCode::invalid_input);
-    EXPECT_NE(url.error().message.find("is not http://HOST[:PORT][/PATH]"), std::string::npos);
+    EXPECT_NE(url.error().message.find("is not http[s]://HOST[:PORT][/PATH]"), std::string::npos);
   }
 }
 
@@ -88,6 +89,15 @@ TEST(Probe, ReturnsTheStatusOfTheAnswer) {
   Answering server("HTTP/1.1 503 Service Unavailable\r\n\r\n");
   EXPECT_EQ(*probe(server.url("/readyz"), kPatience), 503);
   EXPECT_TRUE(server.request().starts_with("GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:"));
+}
+
+TEST(Probe, SaysWhenAnotherDoesNotSpeakTls) {
+  Answering server("HTTP/1.1 400 Bad Request\r\n\r\n");
+  Url url = server.url("/readyz");
+  url.is_encrypted = true;
+  const Result<int> status = probe(url, kPatience);
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("does not speak TLS"), std::string::npos) << status.error().message;
 }
 
 TEST(Probe, SaysWhenNobodyAnswersInTimeOrNotInHttp) {

@@ -1,6 +1,7 @@
 #include "http/query.h"
 
 #include <algorithm>
+#include <boost/beast/core/string.hpp>
 
 #include "base/foreign_text.h"
 #include "base/format.h"
@@ -38,10 +39,13 @@ std::string_view shown(std::string_view name) {
 }  // namespace
 
 Target split_target(std::string_view target) {
-  constexpr std::string_view kScheme = "http://";
-  if (target.starts_with(kScheme)) {
-    const std::size_t path = target.find_first_of("/?", kScheme.size());
+  // RFC 9112 section 3.2.2: a server takes the absolute form, too. Whose name it has is the Host field's to
+  // say.
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!boost::beast::iequals(target.substr(0, scheme.size()), scheme)) continue;
+    const std::size_t path = target.find_first_of("/?", scheme.size());
     target = path == target.npos ? "/" : target.substr(path);
+    break;
   }
   const std::size_t question = target.find('?');
   if (question == target.npos) return {target, {}};

@@ -65,6 +65,7 @@ class RequestReader::Parser {
     request_.request_id.clear();
     request_.traceparent.clear();
     request_.body.clear();
+    if (request_.body.capacity() > kMaxReservedBytes) request_.body = {};  // who idles keeps no large body
     request_.method = Method::other;
     expects_continue_ = false;
     refusal_.reset();
@@ -151,7 +152,7 @@ class RequestReader::Parser {
         request_.host = value;
         break;
       case beast::http::field::authorization:
-        request_.key = key_in(value);
+        if (const std::string_view key = key_in(value); !key.empty()) request_.key = key;
         break;
       case beast::http::field::cookie:
         request_.cookie += request_.cookie.empty() ? "" : "; ";
@@ -223,7 +224,8 @@ class RequestReader::Parser {
   // Those that Beast has no number for.
   void take_unknown_field(beast::string_view name, std::string_view value) {
     if (beast::iequals(name, "espy-subject")) request_.subject = value;
-    if (beast::iequals(name, "x-api-key")) request_.key = value;
+    if (beast::iequals(name, "x-api-key") && request_.key.empty())
+      request_.key = value;  // Authorization goes first
     if (beast::iequals(name, "idempotency-key")) request_.id = value;
     // What cannot be passed on, or was said twice, is as if it had not been said (Trace Context, 3.2.2.5).
     if (beast::iequals(name, "x-request-id")) {

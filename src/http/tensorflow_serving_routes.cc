@@ -23,7 +23,7 @@ Result<std::shared_ptr<const service::ServedModel>> find_servable(const service:
                                                                   std::string_view name,
                                                                   std::string_view version,
                                                                   std::string_view label) {
-  name = name.substr(0, kShownBytes);
+  const std::string_view shown = name.substr(0, kShownBytes);
   // In the words of TensorFlow Serving, whose clients may look for them.
   const auto absent = [&](std::string_view which) {
     return Error{ErrorCode::not_found, format("Servable not found for request: {}", which)};
@@ -31,17 +31,17 @@ Result<std::shared_ptr<const service::ServedModel>> find_servable(const service:
   if (!label.empty()) {
     const service::ModelEntry* const entry = registry.entry(name);
     const auto found = entry == nullptr ? decltype(entry->labels.begin()){} : entry->labels.find(label);
-    if (entry == nullptr) return absent(format("Latest({})", name));
+    if (entry == nullptr) return absent(format("Latest({})", shown));
     if (found == entry->labels.end()) {
       return Error{ErrorCode::invalid_input,
                    format("Unrecognized servable version label: {}", label.substr(0, kShownBytes))};
     }
     auto served = registry.find(name, found->second);
-    return served ? std::move(served) : absent(format("Specific({}, {})", name, found->second));
+    return served ? std::move(served) : absent(format("Specific({}, {})", shown, found->second));
   }
   if (version.empty()) {
     auto served = name.empty() ? absent("Latest()") : registry.find(name);
-    return served ? std::move(served) : absent(format("Latest({})", name));
+    return served ? std::move(served) : absent(format("Latest({})", shown));
   }
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(version.data(), version.data() + version.size(), number);
@@ -50,7 +50,7 @@ Result<std::shared_ptr<const service::ServedModel>> find_servable(const service:
                  format("Malformed request: version {}", version.substr(0, kShownBytes))};
   }
   auto served = registry.find(name, number);
-  return served ? std::move(served) : absent(format("Specific({}, {})", name, number));
+  return served ? std::move(served) : absent(format("Specific({}, {})", shown, number));
 }
 
 }  // namespace

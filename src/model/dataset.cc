@@ -4,11 +4,11 @@
 #include <array>
 #include <optional>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/processors.h"
 #include "model/parallel.h"
 
 namespace espy::model {
@@ -95,7 +95,7 @@ std::vector<image::Input> prepare(const Idx& images, image::Preparation preparat
   std::vector<image::Input> inputs(images.sizes[0]);
   image::GrayImage picture{static_cast<int>(images.sizes[2]), static_cast<int>(images.sizes[1]), {}};
   constexpr std::size_t kPart = 500;
-  const int threads = static_cast<int>(std::thread::hardware_concurrency());
+  const int threads = usable_processors();
   for_each_part(inputs.size(), kPart, threads, [&, picture](std::size_t first, std::size_t last) mutable {
     for (std::size_t i = first; i < last; ++i) {
       const auto begin = images.values.begin() + static_cast<std::ptrdiff_t>(i * pixels);

@@ -186,7 +186,9 @@ Result<void> Catalog::load_now(const std::string& name) {
       if (!version.reason.empty()) version.loaded = {};  // tried again
     }
   }
-  return take_files(*files, Patience::none, &name);
+  Result<void> taken = take_files(*files, Patience::none, &name);
+  if (taken && !is_there) return no_such_model(name);
+  return taken;
 }
 
 Result<void> Catalog::unload_now(const std::string& name) {

@@ -49,6 +49,7 @@ struct Together {
   Lane::TogetherCompletion done;
   std::vector<std::shared_ptr<Work>> works;  // in the request's order
   std::size_t predicted = 0;
+  std::chrono::nanoseconds cost{};  // of those, to the loop
 };
 
 struct Outcome {
@@ -58,17 +59,17 @@ struct Outcome {
 };
 
 // Returns what a repetition of the request is known by: the SHA-256 of
-//   encoding := id model model_version index upload_digest(32 bytes)
+//   encoding := id model model_version index upload_digest(32 bytes) subject?
 //   text     := length bytes
-// where every number has eight bytes, as in memory.
-// NOTE: histories hold these values; never change the encoding.
+// where every number has eight bytes, as in memory, and the lengths come first. A subject stands there when
+// there is one. NOTE: histories hold these values; never change the encoding.
 Sha256 retry_key(const Work& work) {
   const store::Record& record = work.entry.record;
   const std::uint64_t numbers[] = {work.id.size(), record.model.size(), record.model_version.size(),
                                    work.index};
   return sha256({std::as_bytes(std::span(numbers)), std::as_bytes(std::span(work.id)),
                  std::as_bytes(std::span(record.model)), std::as_bytes(std::span(record.model_version)),
-                 std::as_bytes(std::span(record.upload_digest))});
+                 std::as_bytes(std::span(record.upload_digest)), std::as_bytes(std::span(record.subject))});
 }
 
 }  // namespace
@@ -393,8 +394,13 @@ void Lane::State::predict(Batch& batch) {
     batch.tally->add_execution(count, works[begin]->entry.record.time);
     for (std::size_t i = 0; i < count; ++i) {
       works[begin + i]->predicted = end;
-      admission.add_cost(works[begin + i]->prepared - works[begin + i]->arrival +
-                         spent / static_cast<std::int64_t>(count));
+      const auto cost =
+          works[begin + i]->prepared - works[begin + i]->arrival + spent / static_cast<std::int64_t>(count);
+      if (const auto& together = works[begin + i]->together) {
+        together->cost += cost;
+      } else {
+        admission.add_cost(cost);
+      }
       record(std::move(works[begin + i]), std::move(predictions[i]), batch.predictor->model());
     }
   }
@@ -424,7 +430,10 @@ void Lane::State::record(std::shared_ptr<Work> work, model::Prediction predictio
   }
   if (const auto together = std::move(work->together)) {
     together->works[work->index] = work;
-    if (++together->predicted == together->works.size()) append(together);
+    if (++together->predicted == together->works.size()) {
+      admission.add_cost(together->cost);
+      append(together);
+    }
   } else {
     append(work);
   }

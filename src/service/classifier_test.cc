@@ -231,7 +231,14 @@ TEST_F(LaneTest, ARepeatedIdIsTheSameRecordWhereAllElseIsTheSame) {
   EXPECT_NE(answer_to(other)->record.id, first);
   other.id = "";
   EXPECT_NE(answer_to(other)->record.id, first);
-  EXPECT_EQ(service_.store.list({})->records.size(), 5u);
+  other = request;
+  other.subject = "ann";
+  const Uuid of_ann = answer_to(other)->record.id;
+  EXPECT_NE(of_ann, first);
+  EXPECT_EQ(answer_to(other)->record.id, of_ann);
+  other.subject = "ben";
+  EXPECT_NE(answer_to(other)->record.id, of_ann);
+  EXPECT_EQ(service_.store.list({})->records.size(), 7u);
 }
 
 TEST_F(LaneTest, SeveralPicturesAreAnsweredInOrderOrNotAtAll) {

@@ -57,7 +57,9 @@ class Access(espy.TestCase):
         answer = self.server.get("/api/history", Authorization=f"Bearer {self.ann}")
         self.assert_error(answer, 403, "forbidden", "ann may not do this, only predict")
         answer = self.server.get("/api/history", Authorization="Basic YTpi")
-        self.assert_error(answer, 401, "unauthorized", "no such key")
+        self.assert_error(answer, 401, "unauthorized", "this needs a key")  # that is a proxy's
+        for fields in ({"Authorization": "Basic YTpi", "X-Api-Key": self.bob}, {"X-Api-Key": self.bob, "Authorization": "Basic YTpi"}):
+            self.assertEqual(self.server.get("/api/history", **fields).status, 200)
 
     def test_the_file_has_no_key_and_lists_names(self):
         text = (self.folder / "espy.keys").read_text()

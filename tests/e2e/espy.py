@@ -51,10 +51,7 @@ class Server:
     def __init__(self, folder, *arguments):
         self.folder = pathlib.Path(folder)
         self.log_path = self.folder / "serve.log"
-        # A busy machine stands still for seconds, and then the server rightly refuses what waited: only the tests of
-        # overload are about that.
-        patience = [] if "--max-wait" in arguments else ["--max-wait", "60"]
-        command = [BINARY, "serve", "--port", "0", "--store", "sqlite:history.db", *patience, *map(str, arguments)]
+        command = [BINARY, "serve", "--port", "0", "--store", "sqlite:history.db", *map(str, arguments)]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.port = self._wait_for_port()
@@ -139,7 +136,10 @@ class TestCase(unittest.TestCase):
         return done
 
     def serve(self, *arguments):
-        server = Server(self.folder, *arguments)
+        # A busy machine stands still for seconds, and then the server rightly refuses what waited: only the tests of
+        # overload are about that.
+        patience = [] if "--max-wait" in arguments else ["--max-wait", "60"]
+        server = Server(self.folder, *patience, *arguments)
         self.addCleanup(server.kill)
         return server
 

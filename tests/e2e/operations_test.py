@@ -21,7 +21,7 @@ class OperationsTest(espy.TestCase):
         folder = places["/var/lib/espy"].name
         commands = commands_in(PAGE)
         self.assertEqual(len(commands), 7)
-        serve = lambda: espy.Server(folder)  # noqa: E731
+        serve = lambda: espy.Server(folder, "--max-wait", 60)  # noqa: E731
         server = serve()
         self.addCleanup(lambda: server.kill())
         kept = {server.upload(pictures.seven(), "/api/predict").json["id"] for _ in range(3)}

@@ -95,6 +95,13 @@ class Tls(espy.TestCase):
             self.connect(server, old)
         self.assertEqual(self.get(server)[0], 200)
 
+    def test_health_is_asked_over_tls(self):
+        server = self.start()
+        for arguments in ((f"https://localhost:{server.port}",), ("--port", server.port, "--tls-certificate", self.certificate)):
+            self.assertEqual(self.run_espy("health", *arguments).stdout, "ok\n")
+        self.assertNotEqual(subprocess.run([espy.BINARY, "health", f"http://localhost:{server.port}"],
+                                           capture_output=True).returncode, 0)
+
     def test_http_1_1_is_agreed_on(self):
         server = self.start()
         context = self.context()
