@@ -18,6 +18,7 @@ COPY cmake cmake
 COPY models models
 COPY web web
 COPY src src
+COPY packaging/crate-notices packaging/
 # Small rather than quick where it does not show: the driver and what only talks are compiled for size, functions that
 # nobody calls and equal ones go (lld). Of libraries that come as archives only the parts
 # that are needed are taken; {fmt} and spdlog as headers.
@@ -35,13 +36,16 @@ RUN --mount=type=cache,target=/root/.cache/ccache --mount=type=cache,target=/roo
           -DZLIB_LIBRARY_RELEASE=$archives/libz.a -Dpkgcfg_lib_deflate_deflate=$archives/libdeflate.a \
           -Dpkgcfg_lib_webp_webp=$archives/libwebp.a -Dpkgcfg_lib_webp_webpdemux=$archives/libwebpdemux.a \
  && cmake --build --preset release --target espy \
- && strip -o /usr/bin/espy build/release/src/cli/espy
+ && strip -o /usr/bin/espy build/release/src/cli/espy \
+ && packaging/crate-notices | gzip -9n > crate-notices.gz
+COPY LICENSE ./
 COPY packaging/container/make-root packaging/container/
 # Of Boost nothing is said: its license asks for no notice with a program.
 RUN within="libssl-dev libsqlite3-dev libjpeg62-turbo-dev libprotobuf-dev libgif-dev zlib1g-dev libdeflate-dev libwebp-dev \
             libfmt-dev libspdlog-dev libcli11-dev libonnx-dev" \
  && packaging/container/make-root /usr/bin/espy /minimal $within \
  && packaging/container/make-root --beyond /base-libraries /usr/bin/espy /beyond $within \
+ && for root in /minimal /beyond; do install -D --mode=0644 --target-directory=$root/usr/share/doc/espy LICENSE crate-notices.gz; done \
  && install --directory --mode=0750 /data-of-espy/data
 
 FROM scratch AS minimal

@@ -3,21 +3,26 @@
 Usage: make_sbom.py BINARY VERSION SECONDS_SINCE_1970 FILE...
 
 BINARY is the program as it was built; the document describes it and the FILEs that hold it. It names the libraries that
-the program loads, those of which only headers went into it, with the Debian packages that they come from, and the Rust
-crates that are linked into it (src/cassandra/driver/Cargo.lock).
+the program loads, those of which only headers or definitions went into it, with the Debian packages that they come from,
+the Rust crates that are linked into it, in the versions of src/cassandra/driver/Cargo.lock, and the compilers.
 """
 
 import datetime
 import hashlib
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Debian packages that are nothing but headers.
-HEADERS = ["libboost1.81-dev", "libcli11-dev"]
+# Debian packages of which headers, or definitions that code was generated from, went into the program.
+HEADERS = ["libboost1.81-dev", "libcli11-dev", "libonnx-dev"]
+
+RUST_PATH = f"{os.environ['PATH']}:{pathlib.Path.home() / '.cargo/bin'}"
+CARGO, RUSTC = (shutil.which(name, path=RUST_PATH) for name in ("cargo", "rustc"))
 
 
 def output_of(*command):
@@ -46,10 +51,18 @@ def loaded_packages(binary):
 
 
 def crates():
-    lock = (ROOT / "src/cassandra/driver/Cargo.lock").read_text()
-    for name, version, rest in re.findall(r'\[\[package\]\]\nname = "(.*)"\nversion = "(.*)"\n(.*)', lock):
-        if rest.startswith("source"):
-            yield name, version, f"pkg:cargo/{name}@{version}"
+    """Yields (name, version, package URL) of what is linked in: neither what only builds use, nor other systems' crates."""
+    host = re.search(r"^host: (.*)$", output_of(RUSTC, "--version", "--verbose"), re.MULTILINE)[1]
+    listed = output_of(CARGO, "tree", "--locked", "--offline", "--edges", "normal", "--target", host, "--prefix", "none",
+                       "--format", "{p}", "--manifest-path", str(ROOT / "src/cassandra/driver/Cargo.toml"))
+    for name, version in sorted(set(re.findall(r"^(\S+) v(\S+)(?: \(proc-macro\))?(?: \(\*\))?$", listed, re.MULTILINE))):
+        yield name, version, f"pkg:cargo/{name}@{version}"
+
+
+def compilers():
+    """Yields (name, version) of what another build needs to give the same bytes."""
+    yield "g++", output_of("c++", "-dumpfullversion").strip()
+    yield "rustc", output_of(RUSTC, "--version").split()[1]
 
 
 def package(identifier, name, version, **more):
@@ -82,6 +95,9 @@ def main():
         packages.append(package(f"part-{number}", name, part_version, externalRefs=[
             {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": url}]))
         relations.append(relation("espy", kind, f"part-{number}"))
+    for name, tool_version in compilers():
+        packages.append(package(f"compiler-{name.replace('+', 'p')}", name, tool_version))
+        relations.append(relation(f"compiler-{name.replace('+', 'p')}", "BUILD_TOOL_OF", "espy"))
     created = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     json.dump({"spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": f"espy-{version}",
                "documentNamespace": f"https://espy.invalid/spdx/espy-{version}-{every_digest.hexdigest()}",

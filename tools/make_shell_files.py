@@ -113,12 +113,12 @@ def groups_of(commands):
 
 def bash(commands):
     groups = groups_of(commands)
-    text = "# bash completion for espy\n_espy() {\n  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} path=${COMP_WORDS[1]} flags= values=\n"
+    text = "# bash completion for espy\n_espy() {\n  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command_path=${COMP_WORDS[1]} flags= values=\n"
     text += "  COMPREPLY=()\n"
     grouped = "|".join(group for group, members in groups.items() if members)
-    text += f"  case $path in {grouped}) ((COMP_CWORD > 2)) && path+=\" ${{COMP_WORDS[2]}}\" ;; esac\n"
+    text += f"  case $command_path in {grouped}) ((COMP_CWORD > 2)) && command_path+=\" ${{COMP_WORDS[2]}}\" ;; esac\n"
     text += f"  if ((COMP_CWORD == 1)); then\n    COMPREPLY=($(compgen -W \"{' '.join(groups)} --help --version\" -- \"$word\"))\n    return\n  fi\n"
-    text += "  case $path in\n"
+    text += "  case $command_path in\n"
     for group, members in groups.items():
         if members:
             names = " ".join(name for name, _ in members)
@@ -149,17 +149,17 @@ def zsh(commands):
 
     groups = groups_of(commands)
     summaries = {command.words[0]: command.summary for command in commands if len(command.words) == 1}
-    text = "#compdef espy\n# zsh completion for espy\n_espy() {\n  local path=${words[2]} offset=2\n  local -a found\n"
+    text = "#compdef espy\n# zsh completion for espy\n_espy() {\n  local command_path=${words[2]} offset=2\n  local -a found\n"
     text += "  if ((CURRENT == 2)); then\n    found=(\n"
     for group, members in groups.items():
         text += "      " + described(group, summaries.get(group) or ", ".join(name for name, _ in members)) + "\n"
-    text += "    )\n    _describe command found\n    return\n  fi\n  case $path in\n"
+    text += "    )\n    _describe command found\n    return\n  fi\n  case $command_path in\n"
     for group, members in groups.items():
         if members:
             text += f"    {group})\n      if ((CURRENT == 3)); then\n        found=("
             text += " ".join(described(name, summary) for name, summary in members)
-            text += ")\n        _describe command found\n        return\n      fi\n      path+=\" ${words[3]}\" offset=3 ;;\n"
-    text += "  esac\n  shift $((offset - 1)) words\n  ((CURRENT -= offset - 1))\n  case $path in\n"
+            text += ")\n        _describe command found\n        return\n      fi\n      command_path+=\" ${words[3]}\"; offset=3 ;;\n"
+    text += "  esac\n  shift $((offset - 1)) words\n  ((CURRENT -= offset - 1))\n  case $command_path in\n"
     for command in commands:
         text += f"    {quoted(' '.join(command.words))})\n      _arguments"
         for flag in command.flags:

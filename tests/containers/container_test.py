@@ -24,8 +24,7 @@ http {
     location / {
       proxy_pass http://espy;
       proxy_connect_timeout 5s;
-      # 503 is said before anything was recorded, so another may be asked.
-      proxy_next_upstream error timeout http_503 non_idempotent;
+      proxy_next_upstream error http_503 non_idempotent;
     }
   }
 }

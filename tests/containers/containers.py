@@ -26,9 +26,15 @@ def prepare():
     """Makes podman answer as `docker`, once for each test program; skips it, with the reason, where that fails."""
     if os.geteuid() != 0:
         raise unittest.SkipTest("containers are tested as root")
+    # Images, containers and settings of their own: the tests remove what has the names of the documents.
+    store = pathlib.Path(os.environ.setdefault("PODMAN_STORE", str(ROOT / "build/podman")))
     said = subprocess.run([HERE / "podman-setup", "service"], capture_output=True, text=True)
     if said.returncode:
         raise unittest.SkipTest("podman cannot be set up: " + said.stderr[-500:])
+    for setting in (store / "env").read_text().splitlines():
+        if setting.startswith("export "):
+            name, value = setting.removeprefix("export ").split("=", 1)
+            os.environ[name] = value.strip("'")
     os.environ["DOCKER_HOST"] = said.stdout.split("=", 1)[1].strip()
     os.environ["BUILDAH_FORMAT"] = "docker"  # the other format has no HEALTHCHECK
     if not shutil.which("docker"):
