@@ -55,7 +55,7 @@ class ComposeTest(unittest.TestCase):
         self.up("compose.cluster.yaml")
         ids = {predict(self.port)[1]["id"] for _ in range(20)}
         wait_for("everything is in Cassandra", lambda: ids <= set(self.rows("cassandra-3")), 600)
-        docker("stop", "--time", "2", f"{self.project}_espy-1_1")
+        docker("stop", "-t", "2", f"{self.project}_espy-1_1")
         ids |= {predict(self.port)[1]["id"] for _ in range(20)}
         wait_for("the other one shows all", lambda: ids <= set(history(self.port)))
 

@@ -24,7 +24,7 @@ http {
     location / {
       proxy_pass http://espy;
       proxy_connect_timeout 5s;
-      proxy_next_upstream error http_503 non_idempotent;
+      proxy_next_upstream error timeout http_503 non_idempotent;
     }
   }
 }
@@ -61,7 +61,7 @@ class ImageTest(ContainerCase):
                 self.assertEqual(status["NoNewPrivs"], "1")
                 self.assertEqual(subprocess.run(["podman", "healthcheck", "run", name], capture_output=True).returncode, 0)
                 started = time.monotonic()
-                docker("stop", "--time", "10", name)
+                docker("stop", "-t", "10", name)
                 took = time.monotonic() - started
                 print(f"{image}: stopped in {took:.2f} s", file=sys.stderr)
                 self.assertLess(took, 2)
@@ -85,7 +85,7 @@ class ImageTest(ContainerCase):
             docker("start", name)
             wait_for("it answers", lambda: predict(port)[0] == 200, 60)
             seconds["inside"].append(time.monotonic() - started)
-            docker("rm", "--force", "--time", "0", name)
+            docker("rm", "--force", name)
             started = time.monotonic()
             outside = subprocess.Popen(["chroot", root, "/usr/bin/espy", "serve", "--port", str(port), "--store",
                                         f"sqlite:/data/{attempt}.db"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -180,7 +180,7 @@ class RollingUpdateTest(ContainerCase):
         self.addCleanup(load.end)
         load.wait(50)
         for name in names:
-            docker("stop", "--time", "10", name)
+            docker("stop", "-t", "10", name)
             docker("rm", name)
             docker("run", "--detach", "--name", name, "--network", network, "--ip", address[name],
                    "--volume", f"{name}:/data", "espy")
