@@ -128,9 +128,10 @@ void Forwarder::run() {
     {
       std::unique_lock lock(mutex_);
       const Time now = steady_clock::now();
-      const Time until = failing_ ? std::min(try_at_, now + options_.idle_pause)
-                         : more   ? now
-                                  : now + options_.idle_pause;
+      // When it is time to try again and nothing came of that, an answer is being waited for.
+      const Time until = failing_ && now < try_at_ ? std::min(try_at_, now + options_.idle_pause)
+                         : !failing_ && more       ? now
+                                                   : now + options_.idle_pause;
       changed_.wait_until(lock, until,
                           [&] { return stopping_ || !arrived_.empty() || (!failing_ && woken_); });
       stopping = stopping_;
@@ -148,6 +149,8 @@ void Forwarder::run() {
     // What a node that went away may have lost is noted at once, also while nothing can be sent.
     go_back();
     if (failing_ && steady_clock::now() < try_at_) continue;
+    // Without an entry to try it with, the tables tell whether the cluster is back.
+    if (failing_ && waiting_ == 0) prepared_ = false;
     more = prepare() && settle_refusals() && advance() && settle() && withdraw() && send();
     const std::lock_guard lock(mutex_);
     figures_.in_flight = in_flight_;
@@ -208,6 +211,11 @@ void Forwarder::go_back() {
 // Returns whether more could be sent at once.
 bool Forwarder::send() {
   if (!read_more()) return false;
+  if (waiting_ == 0) {
+    // prepare() has just found the cluster, or it was never away; no entry will come to say so.
+    succeed();
+    return false;
+  }
   if (failing_) {
     // While the cluster takes nothing one entry is enough to find out when it does again; another each time,
     // for of a large cluster only a part may be away.

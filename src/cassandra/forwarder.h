@@ -60,7 +60,8 @@ struct ForwarderFigures {
   std::string problem;     // the newest failure while not connected
 };
 
-// A thread that sends. While the cluster takes nothing, it tries with one entry only.
+// A thread that sends. While the cluster takes nothing, it tries with one entry only, or with prepare() when
+// there is none.
 // Threads: all functions may be called from any thread at once.
 class Forwarder {
  public:

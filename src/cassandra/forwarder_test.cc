@@ -70,6 +70,60 @@ TEST(ForwarderTest, ItStartsWithoutTheClusterAndCatchesUp) {
   EXPECT_EQ(rows(cassandra), 100u);
 }
 
+TEST(ForwarderTest, WithNothingToSendItFindsTheClusterAgainAndErases) {
+  FakeCassandra cassandra;
+  std::atomic<bool> down = true;
+  cassandra.interfere([&](const Asked&) -> std::optional<Said> {
+    if (!down) return {};
+    return Said{ESPY_CQL_RETRY, ESPY_CQL_NO_CONNECTION, "nobody there"};
+  });
+  Journal journal(10);
+  ASSERT_TRUE(journal.keep_settled(10));
+  journal.erase(4);
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return !forwarder.figures().problem.empty(); });
+  EXPECT_FALSE(forwarder.figures().connected);
+  down = false;
+  wait_for([&] { return forwarder.figures().connected; });
+  wait_for([&] { return forwarder.figures().withdrawn == 1; });
+  EXPECT_EQ(forwarder.figures().problem, "");
+  const int reads = journal.reads();
+  std::this_thread::sleep_for(300ms);
+  // One each 20 ms, and as many again for what wakes it.
+  EXPECT_LE(journal.reads() - reads, 30);
+}
+
+TEST(ForwarderTest, WithNothingToSendItIsConnectedFromTheStart) {
+  FakeCassandra cassandra;
+  Journal journal(10);
+  ASSERT_TRUE(journal.keep_settled(10));
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().connected; });
+}
+
+TEST(ForwarderTest, ItWaitsForTheAnswerOfTheOneThatIsTried) {
+  FakeCassandra cassandra;
+  Journal journal(1);
+  const auto cluster = *Cluster::open(cluster_options());
+  ASSERT_TRUE(cluster->prepare());
+  std::atomic<int> tried = 0;
+  cassandra.interfere([&](const Asked& asked) -> std::optional<Said> {
+    if (!asked.statement.starts_with("INSERT INTO espy.predictions")) return {};
+    if (++tried == 1) cassandra.held = true;  // answer() holds the lock; the next one gets no answer
+    return Said{ESPY_CQL_RETRY, ESPY_CQL_UNAVAILABLE, "no quorum"};
+  });
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().retries == 1 && forwarder.figures().in_flight == 1; });
+  const int reads = journal.reads();
+  std::this_thread::sleep_for(300ms);
+  EXPECT_LE(journal.reads() - reads, 30);
+  cassandra.interfere(nullptr);
+  cassandra.release();
+  wait_for([&] { return forwarder.figures().confirmed_place == 1; });
+}
+
 TEST(ForwarderTest, WhileTheClusterIsDownOneRecordIsTried) {
   FakeCassandra cassandra;
   Journal journal(100);

@@ -71,6 +71,7 @@ class Journal : public store::Outbox {
   }
   Result<std::vector<store::Outgoing>> read(std::int64_t place, std::size_t limit) override {
     const std::lock_guard lock(mutex_);
+    ++reads_;
     if (broken_) return Error{ErrorCode::unavailable, "the disk is gone"};
     std::vector<store::Outgoing> entries;
     for (const store::Outgoing& one : entries_) {
@@ -104,6 +105,10 @@ class Journal : public store::Outbox {
     const std::lock_guard lock(mutex_);
     return dead_;
   }
+  int reads() {
+    const std::lock_guard lock(mutex_);
+    return reads_;
+  }
   void set_broken(bool broken) {
     const std::lock_guard lock(mutex_);
     broken_ = broken;
@@ -121,6 +126,7 @@ class Journal : public store::Outbox {
   std::vector<std::pair<std::int64_t, std::string>> dead_;
   std::vector<store::Withdrawal> withdrawals_;
   bool broken_ = false;
+  int reads_ = 0;
 };
 
 }  // namespace espy::cassandra
