@@ -20,6 +20,14 @@ std::string select_from(std::string_view index, std::string_view condition) {
   return format("SELECT {}, seq FROM record INDEXED BY {} WHERE {}", kRecordColumns, index, condition);
 }
 
+// Holds for records without a correction behind a place, which is the parameter of this number.
+std::string no_correction_behind(int parameter) {
+  return format(
+      "NOT EXISTS (SELECT 1 FROM correction INDEXED BY correction_of_record"
+      " WHERE record_id = record.id AND correction_seq > ?{})",
+      parameter);
+}
+
 // The records of one name, in any order: those astray, and those of each range of the index.
 std::string select_named() {
   return format(
@@ -41,10 +49,14 @@ Result<Remover> Remover::prepare(const Connection& connection) {
        "UPDATE chain_start SET start_seq = ?1, start_link = ?2, expired_records = expired_records + ?3,"
        " erased_records_in_all = erased_records_in_all + ?4"},
       {&remover.older_,
-       select_from("record_page", "id < ?1 AND time < ?2 AND NOT (astray & 1) ORDER BY id LIMIT ?3")},
+       select_from("record_page",
+                   format("id < ?1 AND time < ?2 AND NOT (astray & 1) AND {} ORDER BY id LIMIT ?3",
+                          no_correction_behind(4)))},
       {&remover.older_astray_,
-       select_from("record_astray", "astray & 1 AND time < ?1 ORDER BY time LIMIT ?2")},
-      {&remover.oldest_, select_from("record_page", "TRUE ORDER BY id LIMIT ?1")},
+       select_from("record_astray", format("astray & 1 AND time < ?1 AND {} ORDER BY time LIMIT ?2",
+                                           no_correction_behind(3)))},
+      {&remover.oldest_,
+       select_from("record_page", format("{} ORDER BY id LIMIT ?1", no_correction_behind(2)))},
       {&remover.delete_record_, "DELETE FROM record WHERE seq = ?1"},
       {&remover.delete_retry_, "DELETE FROM retry WHERE retry_seq = ?1"},
       {&remover.select_corrections_,
@@ -124,10 +136,12 @@ int Remover::remove_older(Timestamp until, int limit, Step& step) {
   older_.bind(1, past.bytes);
   older_.bind(2, time);
   older_.bind(3, std::int64_t{limit});
+  older_.bind(4, keep_behind_);
   int status = collect(older_, keep_behind_, rows);
   if (status == SQLITE_OK && static_cast<int>(rows.size()) < limit) {
     older_astray_.bind(1, time);
     older_astray_.bind(2, static_cast<std::int64_t>(limit) - std::ssize(rows));
+    older_astray_.bind(3, keep_behind_);
     status = collect(older_astray_, keep_behind_, rows);
   }
   return status == SQLITE_OK ? remove(rows, step) : status;
@@ -136,6 +150,7 @@ int Remover::remove_older(Timestamp until, int limit, Step& step) {
 int Remover::remove_oldest(int limit, Step& step) {
   std::vector<Row> rows;
   oldest_.bind(1, std::int64_t{limit});
+  oldest_.bind(2, keep_behind_);
   const int status = collect(oldest_, keep_behind_, rows);
   return status == SQLITE_OK ? remove(rows, step) : status;
 }

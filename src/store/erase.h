@@ -31,7 +31,8 @@ class Remover {
   // there. Returns SQLITE_OK or the failure.
   int remove_chosen(const Connection& connection, const Choice& choice, int limit, Step& step);
 
-  // From now on the two functions that follow stop at the first record behind this place.
+  // From now on the two functions that follow stop at the first record behind this place, and pass over those
+  // that have a correction behind it.
   void keep_behind(std::int64_t place) { keep_behind_ = place; }
 
   // Removes up to `limit` of the records from before `until`, oldest ids first.
