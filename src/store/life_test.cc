@@ -122,6 +122,43 @@ TEST_F(Life, EveryReadShowsTheNewestCorrection) {
   EXPECT_EQ(store->verify({})->damages, 2);
 }
 
+TEST_F(Life, CorrectsAndErasesWhileTheQueueIsNeverEmpty) {
+  constexpr int kWaiting = 5000;  // several groups' worth
+  constexpr int kFarTooMany = 500'000;
+  auto store = *Store::open("sqlite::memory:");
+  fill(*store, 0, 10);
+  std::atomic<bool> ending = false;
+  std::atomic<int> next = 10;
+  std::atomic<int> waiting = 0;
+  const std::function<void()> append = [&] {
+    ++waiting;
+    store->append(make_record(next++), {}, [&](Result<void> done) {
+      EXPECT_TRUE(done);
+      if (!ending && next < kFarTooMany) append();
+      --waiting;
+    });
+  };
+  for (int i = 0; i < kWaiting; ++i) append();
+  ASSERT_TRUE(store->correct(make_correction(3, 1, 8)));
+  ASSERT_TRUE(store->erase({.id = make_record(4).id}, ""));
+  EXPECT_LT(next, kFarTooMany) << "they have waited for the end";
+  ending = true;
+  while (waiting > 0) std::this_thread::sleep_for(milliseconds{1});
+  expect_counts_add_up(*store);
+}
+
+TEST_F(Life, ACorrectionFindsTheRecordThatWasAppendedBeforeIt) {
+  auto store = open();
+  std::atomic<int> corrected = 0;
+  for (int number = 0; number < 3000; ++number) {
+    store->append(make_record(number), {}, [](Result<void> done) { EXPECT_TRUE(done); });
+    if (number % 100 != 0) continue;
+    store->correct(make_correction(number, 1, 8), [&](Result<void> done) { corrected += done ? 1 : 0; });
+  }
+  ASSERT_TRUE(store->correct(make_correction(2999, 1, 8)));
+  EXPECT_EQ(corrected, 30);
+}
+
 TEST_F(Life, CorrectsInMemoryToo) {
   auto store = *Store::open("sqlite::memory:");
   ASSERT_TRUE(store->append(make_record(1), {}));

@@ -224,20 +224,21 @@ Result<void> Writer::enqueue(std::span<Pending> pendings) {
 
 void Writer::run() {
   std::deque<Pending> batch;
-  std::deque<Task> tasks;
-  while (wait_for_work(batch, tasks)) {
+  while (wait_for_work(batch)) {
+    do_due_tasks();
+    // Under load a batch never ends, for what queues joins it.
     while (!batch.empty()) {
       write_group(batch);
       checkpoint_when_due();
       retain_when_due();
+      do_due_tasks();
     }
-    for (Task& task : std::exchange(tasks, {})) do_task(task);
   }
 }
 
 // Returns false when the store is closed and nothing is left to do. While nothing else is to be done,
 // checkpoints and retains.
-bool Writer::wait_for_work(std::deque<Pending>& batch, std::deque<Task>& tasks) {
+bool Writer::wait_for_work(std::deque<Pending>& batch) {
   const auto has_work = [&] { return !queue_.empty() || !tasks_.empty() || closing_; };
   const Steady::time_point idle_since = Steady::now();
   std::unique_lock lock(mutex_);
@@ -261,14 +262,14 @@ bool Writer::wait_for_work(std::deque<Pending>& batch, std::deque<Task>& tasks) 
     lock.lock();
   }
   batch.swap(queue_);
-  tasks.swap(tasks_);
-  return !batch.empty() || !tasks.empty();
+  return !batch.empty() || !tasks_.empty();
 }
 
 void Writer::perform(Task task) {
   {
     const std::lock_guard lock(mutex_);
     if (!closing_) {
+      task.follows = counted_.accepted;
       tasks_.push_back(std::move(task));
       wake_.notify_one();
       return;
@@ -282,6 +283,18 @@ Result<void> Writer::perform(std::function<Result<void>()> work) {
   std::future<Result<void>> answer = outcome->get_future();
   perform({std::move(work), [outcome](Result<void> result) { outcome->set_value(std::move(result)); }});
   return answer.get();
+}
+
+void Writer::do_due_tasks() {
+  std::deque<Task> due;
+  {
+    const std::lock_guard lock(mutex_);
+    const std::int64_t answered = counted_.durable + counted_.failed;
+    for (; !tasks_.empty() && tasks_.front().follows <= answered; tasks_.pop_front()) {
+      due.push_back(std::move(tasks_.front()));
+    }
+  }
+  for (Task& task : due) do_task(task);
 }
 
 void Writer::do_task(Task& task) {

@@ -84,6 +84,7 @@ class Writer {
   struct Task {
     std::function<Result<void>()> work;
     Store::Completion done;
+    std::int64_t follows = 0;  // so many records were accepted before it
   };
 
   Writer(std::shared_ptr<Connection> connection, const StoreOptions& options, int checkpoint_frames,
@@ -101,9 +102,10 @@ class Writer {
 
   // The rest runs on the writer's thread (the first one, before there is one).
   Result<void> prepare_statements();
-  Result<void> begin_retention_time();
   void run();
-  bool wait_for_work(std::deque<Pending>& batch, std::deque<Task>& tasks);
+  bool wait_for_work(std::deque<Pending>& batch);
+  // Does the tasks whose records before them are all answered.
+  void do_due_tasks();
   void do_task(Task& task);
   void write_group(std::deque<Pending>& batch);
   Result<void> commit(std::deque<Pending>& batch, Group& group);
