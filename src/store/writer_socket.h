@@ -29,7 +29,7 @@ using WriterRequest = std::variant<ErasureRequest, Correction>;
 //   field   := length ":" bytes ","      (length in decimal; a netstring, D. J. Bernstein 1997)
 //   request := "espy-writer-1" "erase" ("id" | "file_name" | "subject") value reason
 //            | "espy-writer-1" "correct" id record microseconds label class author note
-//   answer  := "done" (records corrections log_is_empty)? | "error" code message
+//   answer  := "done" (records corrections withdrawals log_is_empty)? | "error" code message
 std::string serialize(const WriterRequest& request);
 
 // Reads what serialize() writes. Errors: invalid_input.
