@@ -4,6 +4,8 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -300,6 +302,31 @@ TEST_F(Life, EmptiesTheLogOnceAReaderLetsGoOfIt) {
   for (int wait = 0; wait < 500 && !files_with(secret).empty(); ++wait) {
     std::this_thread::sleep_for(milliseconds{20});
   }
+  EXPECT_EQ(files_with(secret), std::vector<std::string>());
+}
+
+TEST_F(Life, EmptiesTheLogAlsoWhileMoreIsAppended) {
+  constexpr int kFrames = 200;
+  const std::string secret = upload_bytes(1 << 20);
+  auto writer = *Writer::start(*open_for_writing(path_), {}, kFrames);
+  const auto append = [&](int number) {
+    std::promise<void> answered;
+    writer->append(std::make_shared<Entry>(Entry{make_record(number), make_upload(number)}),
+                   [&](Result<void> done) {
+                     EXPECT_TRUE(done);
+                     answered.set_value();
+                   });
+    answered.get_future().wait();
+  };
+  // Far from the beginning of the log, which is the first to be overwritten.
+  for (int number = 0; number < 20; ++number) append(number);
+  append(1 << 20);
+  auto reader = open_for_reading(path_);
+  ASSERT_TRUE((*reader)->execute("BEGIN; SELECT count(*) FROM record;", "read"));
+  EXPECT_FALSE(writer->erase({.id = make_record(1 << 20).id}, "")->log_is_empty);
+  ASSERT_TRUE((*reader)->execute("COMMIT", "read"));
+  const std::int64_t before = writer->status().checkpoints.count;
+  for (int number = 20; writer->status().checkpoints.count == before; ++number) append(number);
   EXPECT_EQ(files_with(secret), std::vector<std::string>());
 }
 

@@ -24,8 +24,8 @@ namespace {
 constexpr std::size_t kGroupRows = 1024;
 constexpr std::size_t kGroupBytes = std::size_t{8} << 20;
 
-// The log is emptied, not only copied, when it exceeds so many checkpoints' worth (64 MiB): readers have kept
-// it from beginning anew.
+// The log is emptied, not only copied, when it holds what was erased, and when it exceeds so many
+// checkpoints' worth (64 MiB): readers have kept it from beginning anew.
 constexpr int kTruncateCheckpoints = 2;
 constexpr int kTruncatePatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
@@ -488,8 +488,8 @@ Result<void> Writer::recover() {
 
 void Writer::checkpoint_when_due() {
   if (log_frames_ - checkpointed_at_ < checkpoint_frames_) return;
-  checkpoint(log_frames_ > kTruncateCheckpoints * checkpoint_frames_ ? SQLITE_CHECKPOINT_TRUNCATE
-                                                                     : SQLITE_CHECKPOINT_PASSIVE);
+  const bool empties = log_holds_erased_ || log_frames_ > kTruncateCheckpoints * checkpoint_frames_;
+  checkpoint(empties ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
 }
 
 void Writer::checkpoint(int mode) {
