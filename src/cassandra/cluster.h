@@ -146,7 +146,8 @@ class Cluster {
 
   // Returns how often a node went away since open(), as far as its connections tell, within 0.1 s, or within
   // twice `keepalive` when its machine lost power. A node that goes away again within a minute counts once,
-  // unless the cluster has fewer than three: what others confirmed beside it they have had time to sync.
+  // unless the cluster has fewer than three, or one replica is enough: what others confirmed beside it they
+  // have had time to sync.
   std::uint64_t losses() const;
 
   // Returns the partition of a record. Only after prepare().

@@ -120,7 +120,7 @@ int64_t espy_cql_wait(espy_cql* cql, espy_cql_completion* out, size_t max, uint3
 void espy_cql_release(espy_cql_completion* completion);
 
 /* Returns how often a node's last connection went away. In clusters of three nodes or more a node that goes
- * away again within a minute counts once. */
+ * away again within a minute counts once, unless the consistency is ESPY_CQL_LOCAL_ONE. */
 uint64_t espy_cql_losses(const espy_cql* cql);
 
 /* Takes no more requests, waits up to drain_ms for those that were taken, ends the others with

@@ -112,7 +112,8 @@ const BLOCKING_THREADS: usize = 4;
 /// How often the nodes' connections are looked at. A node takes longer than that to start.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// A node of a cluster of `ENOUGH_NODES` that goes away again within this time is not counted again: it would have
-/// everything sent again without end, although what was confirmed at a quorum is safe with the others by then.
+/// everything sent again without end, although what was confirmed at a quorum is safe with the others by then. What one
+/// node alone confirmed is not.
 const FLAPPING: Duration = Duration::from_secs(60);
 const ENOUGH_NODES: usize = 3;
 
@@ -378,22 +379,30 @@ struct Seen {
     lost: Option<Instant>,
 }
 
+impl Seen {
+    /// Takes what is seen now. Returns whether that is a loss.
+    fn look(&mut self, connected: bool, others_have_it: bool) -> bool {
+        let lost = self.connected && !connected;
+        self.connected = connected;
+        if !lost {
+            return false;
+        }
+        let before = self.lost.replace(Instant::now());
+        !others_have_it || before.map_or(true, |before| before.elapsed() >= FLAPPING)
+    }
+}
+
 async fn count_losses(shared: Arc<Shared>, ready: Arc<Ready>) {
     let mut seen = HashMap::<_, Seen>::new();
     while !shared.closing.load(Acquire) {
         let state = ready.session.get_cluster_state();
         let nodes = state.get_nodes_info();
+        let others_have_it =
+            shared.settings.consistency != Consistency::LocalOne && nodes.len() >= ENOUGH_NODES;
         for node in nodes {
-            let connected = node.is_connected();
-            let before = seen.entry(node.host_id).or_default();
-            if before.connected && !connected {
-                let flaps = before.lost.is_some_and(|lost| lost.elapsed() < FLAPPING);
-                if !flaps || nodes.len() < ENOUGH_NODES {
-                    shared.losses.fetch_add(1, AcqRel);
-                }
-                before.lost = Some(Instant::now());
+            if seen.entry(node.host_id).or_default().look(node.is_connected(), others_have_it) {
+                shared.losses.fetch_add(1, AcqRel);
             }
-            before.connected = connected;
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
@@ -775,6 +784,17 @@ mod tests {
         assert_eq!(driver.submit(2, answers), DONE);
         assert!(fetch(&driver, 1)[0].outcome.is_ok());
         driver.close(Duration::ZERO);
+    }
+
+    #[test]
+    fn a_node_that_flaps_is_counted_once_only_where_others_have_what_it_confirmed() {
+        let losses = |others_have_it| {
+            let mut seen = Seen::default();
+            let looks = [false, true, false, false, true, false];
+            looks.into_iter().filter(|connected| seen.look(*connected, others_have_it)).count()
+        };
+        assert_eq!(losses(true), 1);
+        assert_eq!(losses(false), 2);
     }
 
     #[test]
