@@ -384,6 +384,11 @@ TEST_F(Life, DoesNotTakeAJumpOfTheClockForAge) {
     fill(*store, kFarAhead, kFarAhead + 1);  // and gives records its time
     std::this_thread::sleep_for(kUntilRetentionLooks);
     EXPECT_EQ(store->status()->records, 101);
+  }
+  {
+    auto store = open(options);  // with a newest record from far ahead
+    std::this_thread::sleep_for(kUntilRetentionLooks);
+    EXPECT_EQ(store->status()->records, 101);
     ASSERT_TRUE(store->erase({.id = make_record(kFarAhead).id}, ""));
   }
   {

@@ -1,8 +1,12 @@
 #include "store/retention.h"
 
 #include <algorithm>
+#include <charconv>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "base/format.h"
@@ -23,19 +27,55 @@ constexpr std::int64_t kFreePages = 1024;
 constexpr int kFreePart = 10;
 constexpr int kPagesAtOnce = 64;
 
+// Where time has got to is kept this often, so that it goes back by no more when the history is opened again.
+constexpr std::chrono::minutes kBetweenKeptTimes{1};
+constexpr std::string_view kKeptTime = "retention_time";
+
 }  // namespace
 
-// Of records whose ids say nothing of their time there is none to be had cheaply.
+// The newest record may have been made while the clock was wrong, so it counts only when nothing better is
+// known. Of records whose ids say nothing of their time there is none to be had cheaply.
 Result<void> Retention::begin_time(const Connection& connection) {
+  time_ = options_.clock();
+  time_asked_ = Steady::now();
+  const Result<std::optional<Timestamp>> kept = read_kept_time(connection);
+  if (!kept) return kept.error();
+  if (*kept) {
+    time_ = std::min(time_, **kept);
+    return {};
+  }
   Result<Statement> newest = Statement::prepare(
       connection, "SELECT time FROM record INDEXED BY record_page WHERE astray = 0 ORDER BY id DESC LIMIT 1");
   if (!newest) return std::move(newest).error();
   const int status = newest->step();
   if (status != SQLITE_ROW && status != SQLITE_DONE) return connection.error("read");
-  time_ = options_.clock();
   if (status == SQLITE_ROW) time_ = std::min(time_, Timestamp(std::chrono::microseconds(newest->integer(0))));
-  time_asked_ = Steady::now();
   return {};
+}
+
+Result<std::optional<Timestamp>> Retention::read_kept_time(const Connection& connection) {
+  Result<Statement> select = Statement::prepare(connection, "SELECT value FROM meta WHERE key = ?1");
+  if (!select) return std::move(select).error();
+  select->bind(1, kKeptTime);
+  const int status = select->step();
+  if (status != SQLITE_ROW && status != SQLITE_DONE) return connection.error("read");
+  if (status == SQLITE_DONE) return std::optional<Timestamp>();
+  const std::string_view text = select->text(0);
+  std::int64_t microseconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), microseconds);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return Error{ErrorCode::corrupt, format("the time of retention is \"{}\", must be a number", text)};
+  }
+  return std::optional(Timestamp(std::chrono::microseconds(microseconds)));
+}
+
+int Retention::keep_time(const Connection& connection) const {
+  Result<Statement> insert = Statement::prepare(connection, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)");
+  if (!insert) return sqlite3_errcode(connection.get());
+  const std::string value = format("{}", time_.time_since_epoch().count());
+  insert->bind(1, kKeptTime);
+  insert->bind(2, std::string_view(value));
+  return insert->run();
 }
 
 Timestamp Retention::now() {
@@ -79,6 +119,7 @@ Result<std::int64_t> Retention::remove_expired(Connection& connection, Remover& 
   std::optional<Timestamp> until;
   if (options_.max_age) until = now() - *options_.max_age;
   if (!until && !too_large) return std::int64_t{0};
+  const bool keeps_time = until && Steady::now() >= keep_time_at_;
   Remover::Step step;
   Steady::duration spent{};  // without the commit, whose fsync takes what it takes
   const Result<void> committed = transact([&](ChainPoint&) {
@@ -89,10 +130,12 @@ Result<std::int64_t> Retention::remove_expired(Connection& connection, Remover& 
       status = remover.remove_oldest(rows_at_once_, step);
     }
     if (status == SQLITE_OK && step.records > 0) status = remover.end(step, {});
+    if (status == SQLITE_OK && keeps_time) status = keep_time(connection);
     spent = Steady::now() - begin;
     return status;
   });
   if (!committed) return committed.error();
+  if (keeps_time) keep_time_at_ = Steady::now() + kBetweenKeptTimes;
   if (step.records > 0 && spent < kStep / 2) rows_at_once_ = std::min(2 * rows_at_once_, kMostRowsAtOnce);
   if (step.records > 0 && spent > kStep) rows_at_once_ = std::max(rows_at_once_ / 2, kFewestRowsAtOnce);
   return step.records;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -39,7 +40,8 @@ class Retention {
   // Whether anything is ever removed.
   bool is_on() const { return options_.max_age || options_.max_bytes; }
 
-  // Lets time begin at the newest record's (StoreOptions::retention_pace says why). Errors: unavailable.
+  // Lets time begin where it was when the history was last retained, or at the newest record's when it never
+  // was (StoreOptions::retention_pace says why). Errors: unavailable.
   Result<void> begin_time(const Connection& connection);
 
   // When the next step is due beside commits, and when nobody waits.
@@ -63,6 +65,9 @@ class Retention {
   // Returns whether there were free pages to give back.
   static Result<bool> shrink(Connection& connection);
   Timestamp now();
+  // Both use the table `meta`. The second returns SQLITE_OK or the failure.
+  static Result<std::optional<Timestamp>> read_kept_time(const Connection& connection);
+  int keep_time(const Connection& connection) const;
 
   const StoreOptions& options_;
   const std::chrono::milliseconds interval_;
@@ -71,6 +76,7 @@ class Retention {
   int rows_at_once_ = 128;  // as many as take about a step's time
   Timestamp time_{};        // when it was last asked for, which was:
   Steady::time_point time_asked_{};
+  Steady::time_point keep_time_at_{};
 };
 
 }  // namespace espy::store

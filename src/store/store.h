@@ -37,9 +37,9 @@ struct StoreOptions {
   // removed little by little. Without: everything is kept.
   std::optional<std::chrono::seconds> max_age = std::nullopt;
   std::optional<std::uint64_t> max_bytes = std::nullopt;
-  // A clock that jumps ahead must not make everything old at once, so for retention time begins at the newest
-  // record's when the store is opened, and from there follows the clock at most so many times as fast as time
-  // passes.
+  // A clock that jumps ahead must not make everything old at once, so for retention by age time begins where
+  // it was when the store was last open with it (the first time: at the newest record's), and from there
+  // follows the clock at most so many times as fast as time passes.
   int retention_pace = 2;
   Clock clock = system_clock();
   bool keeps_upload(std::uint64_t bytes) const { return bytes > 0 && bytes <= max_kept_upload_bytes; }
