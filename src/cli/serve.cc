@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -141,8 +142,12 @@ class Signals {
     return received > 0 ? received : 0;
   }
 
-  // From now on a signal ends the program at once, which loses nothing that was answered.
-  void let_through() const { ::pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+  // While the calling thread lives, SIGTERM and SIGINT end the program at once, which loses nothing that was
+  // answered. There is nothing left to reload.
+  void let_through() const {
+    ::signal(SIGHUP, SIG_IGN);
+    ::pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+  }
 
  private:
   sigset_t signals_;
@@ -324,11 +329,13 @@ ExitStatus serve(Settings settings) {
   }
 
   int received = 0;
+  std::atomic<bool> served = false;
   std::thread stopper([&] {
     received = wait_for_stop(signals, **server, grpc.get(), WatchedFiles(settings.server));
     log::info("stopping; requests in hand are finished first");
     (*server)->stop();
     if (grpc) grpc->stop();
+    served.wait(false);  // this is the thread that a second signal finds
   });
   const std::string ready = ready_line(*(*catalog)->registry(), settings.server, (*server)->port(),
                                        grpc ? std::optional(grpc->port()) : std::nullopt);
@@ -339,7 +346,10 @@ ExitStatus serve(Settings settings) {
   }
   tell_exposure(settings);
   (*server)->run();
+  served = true;
+  served.notify_one();
   stopper.join();
+  signals.let_through();
   return received == SIGINT ? ExitStatus::interrupted : ExitStatus::done;
 }
 

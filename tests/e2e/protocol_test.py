@@ -1,5 +1,6 @@
 """HTTP/1.1 as it comes over a socket, byte by byte: what a library's client would never send, too."""
 import json
+import signal
 import socket
 import time
 
@@ -361,6 +362,21 @@ class Stopping(espy.TestCase):
         self.assertEqual(server.process.wait(10), 0)
         restarted = self.serve()
         self.assertEqual([record["id"] for record in restarted.history()], [json.loads(answer.body)["id"]])
+
+    def test_a_second_signal_stops_it_at_once(self):
+        server = self.serve("--stop-timeout", "60")
+        with Connection(server.port) as connection, Connection(server.port) as idle:
+            idle.send(GET_LIVEZ)
+            self.assertEqual(idle.answer().status, 200)
+            connection.send(post(pictures.seven(), "/api/predict")[:-20])
+            time.sleep(0.2)  # so that the server has begun to read it
+            server.process.send_signal(signal.SIGTERM)
+            self.assertTrue(idle.is_closed(), "it is stopping")
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.2)
+            self.assertIsNone(server.process.poll(), "there is nothing to reload, and no reason to go")
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(20), -signal.SIGTERM)
 
     def test_an_idle_server_stops_at_once(self):
         server = self.serve()
