@@ -168,10 +168,18 @@ Result<Imported> import_archive(const std::string& path, const std::string& url)
   std::string line;
   std::uint64_t number = 0;
   std::uint64_t count = 0;
+  // Behind all the records, which are appended without waiting for them.
+  const auto correct_all = [&]() -> Result<void> {
+    for (const store::Correction& correction : corrections) {
+      if (auto corrected = (*store)->correct(correction); !corrected) return corrected;
+    }
+    return {};
+  };
   const auto wrong = [&](const Error& error) {
-    static_cast<void>(importer.finish());
-    return Error{error.code, format("{}, line {}: {}; {} records before it are imported", path, number,
-                                    error.message, grouped(count))};
+    const bool kept = !importer.finish() && correct_all();
+    return Error{error.code, format("{}, line {}: {}; {} records and {} corrections before it are {}imported",
+                                    path, number, error.message, grouped(count), grouped(corrections.size()),
+                                    kept ? "" : "not all ")};
   };
   while (!importer.failed()) {
     const auto more = lines->next(line);
@@ -194,9 +202,7 @@ Result<Imported> import_archive(const std::string& path, const std::string& url)
     ++count;
   }
   if (const auto error = importer.finish()) return *error;
-  for (const store::Correction& correction : corrections) {
-    if (auto corrected = (*store)->correct(correction); !corrected) return corrected.error();
-  }
+  if (auto corrected = correct_all(); !corrected) return std::move(corrected).error();
   return Imported{count, corrections.size()};
 }
 

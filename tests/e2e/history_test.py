@@ -134,6 +134,13 @@ class HistoryTest(espy.TestCase):
             self.assertEqual((self.folder / f"first.{form}").read_bytes(), (self.folder / f"second.{form}").read_bytes())
             shown = [self.run_espy("history", "list", *s, "--json").stdout for s in (self.STORE, store)]
             self.assertEqual(*shown)
+        whole = (self.folder / "first.ndjson").read_text()
+        (self.folder / "broken.ndjson").write_text(whole + "{}\n")
+        broken = ("--store", "sqlite:broken.db")
+        refused = self.run_espy("history", "import", *broken, "broken.ndjson", status=1)
+        self.assertIn("; 6 records and 3 corrections before it are imported", refused.stderr)
+        found = json.loads(self.run_espy("history", "verify", *broken, "--json").stdout)
+        self.assertEqual((found["records"], found["corrections"]), (6, 3))
         (self.folder / "wrong.csv").write_text("a,b\r\n")
         refused = self.run_espy("history", "import", "--store", "sqlite:wrong.db", "wrong.csv", status=1)
         self.assertIn("line 1: there are 2 fields", refused.stderr)
