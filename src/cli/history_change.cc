@@ -67,7 +67,7 @@ Action declare_history_correct(Flags& flags) {
   auto settings = std::make_shared<CorrectSettings>();
   flags.argument("ID", settings->id, "the record's id");
   declare_store(flags, settings->store);
-  flags.optional_number<int>("--label", "N", settings->label, {0, 1'000'000},
+  flags.optional_number<int>("--label", "N", settings->label, {0, 32'767},
                              "the right label; it must be given");
   flags.optional_text("--class", "NAME", settings->class_name, "its name; without: the number");
   flags.optional_text("--author", "NAME", settings->author, "who says so");

@@ -161,6 +161,27 @@ TEST_F(Life, ACorrectionFindsTheRecordThatWasAppendedBeforeIt) {
   EXPECT_EQ(corrected, 30);
 }
 
+TEST_F(Life, RefusesWhatCouldNotBeKeptEverywhere) {
+  auto store = open();
+  fill(*store, 0, 1);
+  const auto refused = [&](const std::function<void(Correction&)>& change, std::string_view why) {
+    Correction correction = make_correction(0, 1, 8);
+    change(correction);
+    expect_error(store->correct(correction), ErrorCode::invalid_input, why);
+  };
+  refused([](Correction& one) { one.label = 32'768; }, "label is 32768, limits are 0 and 32767");
+  refused([](Correction& one) { one.label = -1; }, "label is -1");
+  refused([](Correction& one) { one.author = std::string(256, 'x'); }, "author has 256 bytes, limit is 255");
+  refused([](Correction& one) { one.note = std::string(4001, 'x'); }, "note has 4001 bytes, limit is 4000");
+  refused([](Correction& one) { one.class_name = std::string(4001, 'x'); }, "class has 4001 bytes");
+  refused([](Correction& one) { one.note = "caf\xe9"; }, "note is not UTF-8");
+  refused([](Correction& one) { one.author = "\xff"; }, "author is not UTF-8");
+  EXPECT_TRUE(store->corrections(make_record(0).id)->empty());
+  Record record = make_record(1);
+  record.label = 32'768;
+  expect_error(store->append(record, {}), ErrorCode::invalid_input, "is 32768, limits are 0 and 32767");
+}
+
 TEST_F(Life, CorrectsInMemoryToo) {
   auto store = *Store::open("sqlite::memory:");
   ASSERT_TRUE(store->append(make_record(1), {}));

@@ -190,7 +190,7 @@ class Store {
   // fsynced, so that they survive a loss of power; records that are queued while one commit runs share the
   // next. A second append of the same id changes nothing and succeeds. Errors (by `done`, perhaps before
   // append returns): unavailable (queue full, disk full, commit failed, read only, being closed),
-  // invalid_input (a confidence that is not a finite number).
+  // invalid_input (a confidence that is not a finite number, a label that is not from 0 to 32,767).
   // The store holds the entry until it calls `done`, and no longer.
   virtual void append(std::shared_ptr<const Entry> entry, Completion done) = 0;
   void append(Record record, Upload upload, Completion done);
@@ -206,7 +206,7 @@ class Store {
 
   // Appends a correction of a record, durable like a record when `done` gets success; a second append of the
   // same id changes nothing. Every read shows a record's newest correction. Errors (by `done`): not_found (no
-  // such record), unavailable.
+  // such record), invalid_input (its label or a text; check() in writer.h), unavailable.
   virtual void correct(Correction correction, Completion done) = 0;
   Result<void> correct(Correction correction);
 

@@ -118,7 +118,7 @@ TEST_P(StoreContract, KeepsEveryValueAsItWas) {
   record.class_name = "T-shirt \"top\"; DROP TABLE record; --";
   record.file_name =
       std::string("r\xc3\xa9sum\xc3\xa9 \xf0\x9f\x91\x9f \xff\xfe\n\t'/../") + std::string("\0.png", 5);
-  record.label = -2147483647 - 1;
+  record.label = 32'767;
   record.confidence = 1e-38F;
   record.upload_bytes = std::uint64_t{1} << 40;
   record.latency = hours{100};

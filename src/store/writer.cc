@@ -8,8 +8,10 @@
 #include <future>
 #include <iterator>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
+#include "base/foreign_text.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "store/row.h"
@@ -33,9 +35,32 @@ constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 constexpr int kErasedAtOnce = 256;
 constexpr std::chrono::seconds kPatienceForEmptyLog{5};
 
+// As of corrections that come over HTTP (http/json_input.cc).
+constexpr std::size_t kMaxAuthorBytes = 255;
+constexpr std::size_t kMaxNoteBytes = 4000;
+
 constexpr std::string_view kFindRecord = "SELECT 1 FROM record INDEXED BY record_page WHERE id = ?1";
 
 }  // namespace
+
+Result<void> check(const Correction& correction) {
+  const auto invalid = [](std::string message) {
+    return Error{ErrorCode::invalid_input, std::move(message)};
+  };
+  if (correction.label < 0 || correction.label > kMaxLabel) {
+    return invalid(format("label is {}, limits are 0 and {}", correction.label, kMaxLabel));
+  }
+  const std::tuple<const char*, const std::string&, std::size_t> texts[] = {
+      {"class", correction.class_name, kMaxNoteBytes},
+      {"author", correction.author, kMaxAuthorBytes},
+      {"note", correction.note, kMaxNoteBytes},
+  };
+  for (const auto& [name, text, limit] : texts) {
+    if (text.size() > limit) return invalid(format("{} has {} bytes, limit is {}", name, text.size(), limit));
+    if (valid_utf8(text) != text) return invalid(format("{} is not UTF-8", name));
+  }
+  return {};
+}
 
 struct Writer::Group {
   std::size_t rows = 0;
@@ -189,6 +214,10 @@ Result<void> Writer::enqueue(std::span<Pending> pendings) {
     if (!std::isfinite(record.confidence)) {
       return Error{ErrorCode::invalid_input, format("the confidence of record {} is {}, must be a number",
                                                     to_string(record.id), record.confidence)};
+    }
+    if (record.label < 0 || record.label > kMaxLabel) {
+      return Error{ErrorCode::invalid_input, format("the label of record {} is {}, limits are 0 and {}",
+                                                    to_string(record.id), record.label, kMaxLabel)};
     }
     bytes += pending.bytes;
   }
@@ -516,11 +545,13 @@ void Writer::checkpoint(int mode) {
 }
 
 void Writer::correct(Correction correction, Store::Completion done) {
+  if (Result<void> right = check(correction); !right) return done(std::move(right));
   perform({[this, correction = std::move(correction)] { return append_correction(correction); },
            std::move(done)});
 }
 
 Result<void> Writer::correct(const Correction& correction) {
+  if (Result<void> right = check(correction); !right) return right;
   return perform([&] { return append_correction(correction); });
 }
 

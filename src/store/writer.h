@@ -32,6 +32,13 @@ namespace espy::store {
 // not too seldom.
 inline constexpr int kCheckpointFrames = 4000;
 
+// Cassandra keeps labels in 16 bits.
+inline constexpr int kMaxLabel = 32'767;
+
+// Returns whether a correction may be kept, whichever way it came in: its label, and texts that are UTF-8 and
+// not too long. Errors: invalid_input.
+Result<void> check(const Correction& correction);
+
 class Writer {
  public:
   // Takes over a connection that is open for writing; its path is ":memory:" or the store's file.
