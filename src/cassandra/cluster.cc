@@ -1,6 +1,8 @@
 #include "cassandra/cluster.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -77,12 +79,13 @@ void Cluster::insert(const store::Record& record, Completion done) {
     const std::lock_guard lock(state.mutex);
     day_known = state.known_days.contains(day);
   }
+  const std::int64_t stamp = state.stamp();
   const bool plain = !layout->insert_plain.empty();
   auto together = std::make_shared<Together>(1 + !day_known + plain, std::move(done));
   const auto add = [together](Answer answer) { together->add(receipt_of(answer)); };
   if (!day_known) {
     // Readers find a day's records by this row, so it has to be there before any of them counts as confirmed.
-    state.driver->submit(state.request(layout->insert_day, day_values(record, *time_to_live)),
+    state.driver->submit(state.insertion(layout->insert_day, day_values(record, *time_to_live), stamp),
                          [together, &state, day = std::move(day)](Answer answer) {
                            if (answer.ok()) {
                              const std::lock_guard lock(state.mutex);
@@ -91,11 +94,13 @@ void Cluster::insert(const store::Record& record, Completion done) {
                            together->add(receipt_of(answer));
                          });
   }
-  state.driver->submit(state.request(layout->insert_record, record_values(record, layout->buckets,
-                                                                          state.options.node, *time_to_live)),
-                       add);
+  state.driver->submit(
+      state.insertion(layout->insert_record,
+                      record_values(record, layout->buckets, state.options.node, *time_to_live), stamp),
+      add);
   if (plain)
-    state.driver->submit(state.request(layout->insert_plain, plain_values(record, *time_to_live)), add);
+    state.driver->submit(state.insertion(layout->insert_plain, plain_values(record, *time_to_live), stamp),
+                         add);
 }
 
 void Cluster::insert(const store::Correction& correction, const std::string& model, Completion done) {
@@ -111,10 +116,11 @@ void Cluster::insert(const store::Correction& correction, const std::string& mod
     done({Delivery::confirmed, {}});
     return;
   }
-  state.driver->submit(
-      state.request(layout->insert_correction,
-                    correction_values(correction, model, layout->buckets, state.options.node, *time_to_live)),
-      [done = std::move(done)](Answer answer) { done(receipt_of(answer)); });
+  state.driver->submit(state.insertion(layout->insert_correction,
+                                       correction_values(correction, model, layout->buckets,
+                                                         state.options.node, *time_to_live),
+                                       state.stamp()),
+                       [done = std::move(done)](Answer answer) { done(receipt_of(answer)); });
 }
 
 void Cluster::withdraw(const store::Withdrawal& withdrawal, Completion done) {
@@ -128,10 +134,13 @@ void Cluster::withdraw(const store::Withdrawal& withdrawal, Completion done) {
   auto together = std::make_shared<Together>(2 + plain, std::move(done));
   const auto add = [together](Answer answer) { together->add(receipt_of(answer)); };
   const std::string& keyspace = state.options.keyspace;
-  const CellWriter key = record_key(withdrawal.id, withdrawal.model, layout->buckets);
-  state.driver->submit(state.request(erase_record(keyspace), key), add);
-  state.driver->submit(state.request(erase_corrections(keyspace), key), add);
-  if (plain) state.driver->submit(state.request(layout->erase_plain, plain_key(withdrawal)), add);
+  // A clock that was set back since the record came must not let it win.
+  const std::int64_t stamp = std::max(state.stamp(), withdrawal.time.time_since_epoch().count() + 1);
+  const CellWriter values = erase_values(withdrawal, layout->buckets, stamp);
+  state.driver->submit(state.request(erase_record(keyspace), values), add);
+  state.driver->submit(state.request(erase_corrections(keyspace), values), add);
+  if (plain)
+    state.driver->submit(state.request(layout->erase_plain, erase_plain_values(withdrawal, stamp)), add);
 }
 
 std::uint64_t Cluster::losses() const { return state_->driver->losses(); }

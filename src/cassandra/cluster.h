@@ -141,7 +141,7 @@ class Cluster {
   void insert(const store::Correction& correction, const std::string& model, Completion done);
 
   // Queues the erasing of a record and its corrections, and returns at once. It beats every insert of them
-  // that this process sent before.
+  // that this process sent before, whichever arrives last.
   void withdraw(const store::Withdrawal& withdrawal, Completion done);
 
   // Returns how often a node went away since open(), as far as its connections tell, within 0.1 s, or within

@@ -2,6 +2,7 @@
 // share (cluster.cc writes, cluster_schema.cc prepares, cluster_reading.cc reads).
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -51,6 +52,20 @@ struct Cluster::State {
   Request request(std::string statement, CellWriter values = {}) const {
     Request made{std::move(statement), std::move(values), options.request_limit};
     return made;
+  }
+
+  // A row's insert. The driver may try it on several nodes, each time with the same stamp, so that none of
+  // them beats what was sent behind it.
+  Request insertion(std::string statement, CellWriter values, std::int64_t stamp) const {
+    values.integer(stamp);
+    return request(std::move(statement), std::move(values));
+  }
+
+  // The timestamp of what is sent now, in microseconds: greater than all before it, also when the clock is
+  // set back.
+  std::int64_t stamp() {
+    const std::lock_guard lock(mutex);
+    return last_stamp = std::max(options.clock().time_since_epoch().count(), last_stamp + 1);
   }
 
   std::future<Answer> submit(const Request& request) {
@@ -120,8 +135,9 @@ struct Cluster::State {
   }
 
   const ClusterOptions options;
-  std::mutex mutex;  // guards the two below
+  std::mutex mutex;  // guards the three below
   std::shared_ptr<const Layout> layout;
+  std::int64_t last_stamp = 0;
   std::set<std::pair<std::string, Day>> known_days;  // are in the table of days for certain
   std::unique_ptr<Driver> driver;                    // goes first: its completions use the above
 };

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <future>
 #include <iterator>
 #include <memory>
@@ -203,7 +205,7 @@ TEST(ClusterTest, RecordsLiveAsLongAsTheRetentionFromTheirOwnTime) {
   auto cluster = prepared(asked);
   EXPECT_EQ(cluster->insert(make_record(0)).delivery, Delivery::confirmed);
   const std::string cells = cassandra.predictions.at(make_record(0).id);
-  CellReader time_to_live(std::string_view(cells).substr(cells.size() - 8));
+  CellReader time_to_live(std::string_view(cells).substr(cells.size() - 8 - 12));
   EXPECT_EQ(time_to_live.integer<std::int32_t>(), 6 * 86'400);
 
   asked.clock = [] { return kStart + std::chrono::days{11}; };
@@ -335,6 +337,52 @@ TEST(ClusterTest, AWithdrawnRecordIsGoneWithAllThatBelongsToIt) {
   expect_error(cluster->find(record.id), ErrorCode::not_found, "no record");
   EXPECT_EQ(cassandra.plain.size(), 1u);
   EXPECT_TRUE(cassandra.corrections.empty());
+}
+
+// The driver tries an insert on several nodes, perhaps when the record is erased already.
+TEST(ClusterTest, WhatIsErasedBeatsWhatWasSentBeforeAlsoWhenTheClockWasSetBack) {
+  FakeCassandra cassandra;
+  ClusterOptions asked = cluster_options();
+  asked.plain_table = "mytable";
+  std::atomic<int> now = 1000;
+  asked.clock = [&] { return kStart + std::chrono::seconds{now.load()}; };
+  const auto cluster = prepared(asked);
+  const store::Record record = make_record(900);
+  (void)cluster->insert(record);
+  now = 10;
+  std::promise<Receipt> receipt;
+  cluster->withdraw({record.id, record.model, record.time, record.file_name},
+                    [&](Receipt came) { receipt.set_value(std::move(came)); });
+  EXPECT_EQ(receipt.get_future().get().delivery, Delivery::confirmed);
+  std::vector<std::int64_t> inserted;
+  std::vector<std::int64_t> erased;
+  for (const Asked& one : cassandra.asked) {
+    const std::string_view values = one.values;
+    if (one.statement.ends_with(" USING TTL ? AND TIMESTAMP ?")) {
+      inserted.push_back(CellReader(values.substr(values.size() - 12)).integer<std::int64_t>());
+    }
+    if (one.statement.starts_with("DELETE")) {
+      erased.push_back(CellReader(values.substr(0, 12)).integer<std::int64_t>());
+    }
+  }
+  const std::int64_t sent = (kStart + std::chrono::seconds{1000}).time_since_epoch().count();
+  EXPECT_EQ(inserted, std::vector<std::int64_t>(3, sent));  // day, record, plain row
+  EXPECT_EQ(erased, std::vector<std::int64_t>(3, sent + 1));
+}
+
+TEST(ClusterTest, WhatIsErasedBeatsItsRecordAlsoByAClockThatIsBehind) {
+  FakeCassandra cassandra;
+  ClusterOptions asked = cluster_options();
+  asked.clock = [] { return kStart; };
+  const auto cluster = prepared(asked);
+  const store::Record record = make_record(900);
+  std::promise<Receipt> receipt;
+  cluster->withdraw({record.id, record.model, record.time, record.file_name},
+                    [&](Receipt came) { receipt.set_value(std::move(came)); });
+  EXPECT_EQ(receipt.get_future().get().delivery, Delivery::confirmed);
+  ASSERT_TRUE(cassandra.asked.back().statement.starts_with("DELETE"));
+  CellReader values(cassandra.asked.back().values);
+  EXPECT_EQ(values.integer<std::int64_t>(), record.time.time_since_epoch().count() + 1);
 }
 
 TEST(ClusterTest, TheIdsOfAPartitionTellWhatItHas) {

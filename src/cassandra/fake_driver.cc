@@ -309,12 +309,14 @@ Said FakeCassandra::from_tables(const Asked& request) {
     return {};
   }
   if (begins(statement, "DELETE FROM espy.mytable")) {
+    values.integer<std::int64_t>();
     values.timestamp();
     values.text();
     plain.erase(values.uuid());
     return {};
   }
   if (begins(statement, "DELETE FROM espy.")) {
+    values.integer<std::int64_t>();
     values.text();
     values.date();
     values.integer<std::int16_t>();

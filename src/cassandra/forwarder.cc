@@ -364,7 +364,9 @@ void Forwarder::settle_answers(std::deque<Arrived> arrived) {
       }
       case Delivery::rejected:
         // A table that was dropped or changed refuses every record: check before this one is blamed.
-        if (!sent.refused_before) {
+        if (sent.withdrawn) {
+          finish(sent);
+        } else if (!sent.refused_before) {
           sent.refused_before = true;
           prepared_ = false;
         } else {
@@ -459,8 +461,8 @@ bool Forwarder::withdraw() {
     return false;
   }
   for (const store::Withdrawal& one : *waiting) {
-    // What was sent before is erased there whenever it arrives, for the driver's timestamps grow; but nothing
-    // of it may be sent any more.
+    // What was sent before is erased there whenever it arrives, for the timestamps grow; but nothing of it
+    // may be sent any more.
     for (auto& [place, sent] : window_) {
       if (sent.done || std::holds_alternative<Error>(sent.what.entry) || record_of(sent.what) != one.id)
         continue;

@@ -175,7 +175,7 @@ TEST(ForwarderTest, APoisonedRecordBecomesADeadLetterAndStopsNobody) {
   FakeCassandra cassandra;
   const std::string poison = record_values(make_record(5), 16, "", std::chrono::seconds{0}).bytes();
   cassandra.interfere([&](const Asked& asked) -> std::optional<Said> {
-    if (asked.values != poison) return {};
+    if (!asked.values.starts_with(poison)) return {};
     return Said{ESPY_CQL_REJECT, ESPY_CQL_INVALID, "does not fit"};
   });
   Journal journal(50);
@@ -323,6 +323,30 @@ TEST(ForwarderTest, WhatWasErasedBeforeItWasSentIsNotSent) {
   EXPECT_EQ(cassandra.predictions.count(make_record(4).id), 0u);
 }
 
+TEST(ForwarderTest, WhatWasErasedBeforeItWasRefusedIsNotSentAgain) {
+  FakeCassandra cassandra;
+  Journal journal(1);
+  const auto cluster = *Cluster::open(cluster_options());
+  Forwarder forwarder(journal, *cluster, quick());
+  wait_for([&] { return forwarder.figures().confirmed_place == 1; });
+  std::atomic<int> sent = 0;
+  cassandra.interfere([&](const Asked& asked) -> std::optional<Said> {
+    if (!asked.statement.starts_with("INSERT INTO espy.predictions")) return {};
+    if (++sent > 1) return {};
+    return Said{ESPY_CQL_REJECT, ESPY_CQL_INVALID, "unconfigured table predictions"};
+  });
+  cassandra.hold();
+  journal.add(1);
+  forwarder.wake();
+  wait_for([&] { return forwarder.figures().in_flight == 1; });
+  journal.erase(2);
+  std::this_thread::sleep_for(1200ms);  // it looks for records to erase each second
+  cassandra.release();
+  wait_for([&] { return forwarder.figures().withdrawn == 1 && forwarder.figures().confirmed_place == 2; });
+  EXPECT_EQ(sent, 1);
+  EXPECT_EQ(rows(cassandra), 1u);
+}
+
 TEST(ForwarderTest, AnEntryThatIsDamagedBecomesADeadLetter) {
   FakeCassandra cassandra;
   Journal journal(10);
@@ -340,7 +364,7 @@ TEST(ForwarderTest, OneRecordThatDoesNotGetThroughHoldsUpNoOther) {
   const std::string stuck = record_values(make_record(1), 16, "", std::chrono::seconds{0}).bytes();
   std::atomic<bool> away = true;  // the nodes that have its partition
   cassandra.interfere([&](const Asked& asked) -> std::optional<Said> {
-    if (!away || asked.values != stuck) return {};
+    if (!away || !asked.values.starts_with(stuck)) return {};
     return Said{ESPY_CQL_RETRY, ESPY_CQL_UNAVAILABLE, "no quorum"};
   });
   Journal journal(100);

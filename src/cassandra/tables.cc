@@ -179,7 +179,8 @@ std::string insert_row(std::string_view keyspace, const Table& table) {
     columns += format("{}{}", columns.empty() ? "" : ", ", column.name);
     marks += marks.empty() ? "?" : ", ?";
   }
-  return format("INSERT INTO {}.{} ({}) VALUES ({}) USING TTL ?", keyspace, table.name, columns, marks);
+  return format("INSERT INTO {}.{} ({}) VALUES ({}) USING TTL ? AND TIMESTAMP ?", keyspace, table.name,
+                columns, marks);
 }
 
 std::string keep_setting(std::string_view keyspace) {
@@ -223,15 +224,16 @@ std::string list_corrections(std::string_view keyspace) {
 }
 
 std::string erase_record(std::string_view keyspace) {
-  return format("DELETE FROM {}.predictions WHERE {} AND id = ?", keyspace, kInPartition);
+  return format("DELETE FROM {}.predictions USING TIMESTAMP ? WHERE {} AND id = ?", keyspace, kInPartition);
 }
 
 std::string erase_corrections(std::string_view keyspace) {
-  return format("DELETE FROM {}.corrections WHERE {} AND id = ?", keyspace, kInPartition);
+  return format("DELETE FROM {}.corrections USING TIMESTAMP ? WHERE {} AND id = ?", keyspace, kInPartition);
 }
 
 std::string erase_plain(std::string_view keyspace, const Table& table) {
-  return format("DELETE FROM {}.{} WHERE time = ? AND file_name = ? AND id = ?", keyspace, table.name);
+  return format("DELETE FROM {}.{} USING TIMESTAMP ? WHERE time = ? AND file_name = ? AND id = ?", keyspace,
+                table.name);
 }
 
 Result<void> check_table(std::string_view keyspace, const Table& table, std::span<const FoundColumn> found) {
@@ -334,9 +336,22 @@ CellWriter record_key(const Uuid& id, std::string_view model, int buckets) {
   return values;
 }
 
-CellWriter plain_key(const store::Withdrawal& withdrawal) {
+CellWriter erase_values(const store::Withdrawal& withdrawal, int buckets, std::int64_t stamp) {
   CellWriter values;
-  values.timestamp(whole_milliseconds(withdrawal.time)).text(withdrawal.file_name).uuid(withdrawal.id);
+  values.integer(stamp)
+      .text(withdrawal.model)
+      .date(day_of(withdrawal.id))
+      .integer(static_cast<std::int16_t>(bucket_of(withdrawal.id, buckets)))
+      .uuid(withdrawal.id);
+  return values;
+}
+
+CellWriter erase_plain_values(const store::Withdrawal& withdrawal, std::int64_t stamp) {
+  CellWriter values;
+  values.integer(stamp)
+      .timestamp(whole_milliseconds(withdrawal.time))
+      .text(withdrawal.file_name)
+      .uuid(withdrawal.id);
   return values;
 }
 

@@ -45,7 +45,8 @@ std::vector<Table> tables_of(const ClusterOptions& options);
 
 std::string create_keyspace(const ClusterOptions& options, std::string_view datacenter);
 std::string create_table(std::string_view keyspace, const Table& table);
-// With "USING TTL ?" at the end, the row's seconds to live, 0 for ever.
+// With "USING TTL ? AND TIMESTAMP ?" at the end: the row's seconds to live, 0 for ever, and of two writes to
+// one row the one that wins.
 std::string insert_row(std::string_view keyspace, const Table& table);
 
 inline constexpr std::string_view kFindLocal = "SELECT data_center FROM system.local";
@@ -69,9 +70,9 @@ std::string list_newest(std::string_view keyspace);
 std::string list_oldest(std::string_view keyspace);
 // (model, day, bucket, first id, last id) -> corrections' columns, of each record the newest first
 std::string list_corrections(std::string_view keyspace);
-std::string erase_record(std::string_view keyspace);       // (model, day, bucket, id)
-std::string erase_corrections(std::string_view keyspace);  // (model, day, bucket, id): all of a record
-// (time, file name, id), from the plain table.
+std::string erase_record(std::string_view keyspace);       // (timestamp, model, day, bucket, id)
+std::string erase_corrections(std::string_view keyspace);  // likewise: all of a record
+// (timestamp, time, file name, id), from the plain table.
 std::string erase_plain(std::string_view keyspace, const Table& table);
 
 // A table as system_schema.columns describes it.
@@ -93,17 +94,18 @@ Day day_of(const Uuid& id);
 // The id's last two bytes, big-endian, modulo `buckets`: random bits in every id that espy makes.
 int bucket_of(const Uuid& id, int buckets);
 
-// A row of insert_row() for predictions_table().
+// A row of insert_row() for predictions_table(). Here and below without the timestamp.
 CellWriter record_values(const store::Record& record, int buckets, std::string_view node,
                          std::chrono::seconds time_to_live);
 // A row of insert_row() for corrections_table(); `model` is the corrected record's.
 CellWriter correction_values(const store::Correction& correction, std::string_view model, int buckets,
                              std::string_view node, std::chrono::seconds time_to_live);
 CellWriter day_values(const store::Record& record, std::chrono::seconds time_to_live);
-// For find_record(), erase_record() and erase_corrections().
+// For find_record().
 CellWriter record_key(const Uuid& id, std::string_view model, int buckets);
-// For erase_plain().
-CellWriter plain_key(const store::Withdrawal& withdrawal);
+// For erase_record() and erase_corrections(), and for erase_plain(). The stamps are microseconds since 1970.
+CellWriter erase_values(const store::Withdrawal& withdrawal, int buckets, std::int64_t stamp);
+CellWriter erase_plain_values(const store::Withdrawal& withdrawal, std::int64_t stamp);
 CellWriter plain_values(const store::Record& record, std::chrono::seconds time_to_live);
 
 // Reads a row of find_record(), list_newest() or list_oldest(), which has no correction.

@@ -18,7 +18,6 @@ use scylla::errors::{
     MetadataError, NewSessionError, PrepareError, RequestAttemptError,
 };
 use scylla::policies::load_balancing::DefaultPolicy;
-use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
@@ -360,8 +359,6 @@ async fn connect(settings: &Settings) -> Result<Ready, NewSessionError> {
         .keepalive_timeout(settings.keepalive)
         .tcp_nodelay(true)
         .fetch_full_schema_metadata(false)
-        // What is sent later wins, whichever node's clock it meets.
-        .timestamp_generator(Arc::new(MonotonicTimestampGenerator::new()))
         .default_execution_profile_handle(profile.into_handle());
     if let Some((user, password)) = &settings.login {
         builder = builder.user(user, password);
