@@ -43,6 +43,16 @@ class Together {
   const Cluster::Completion done_;
 };
 
+// How long the row lives that leads to a day's records, of which one lives for `record` more seconds. It is
+// written once, with the first of them, and others come until the day is over.
+std::chrono::seconds day_time_to_live(const ClusterOptions& options, Day day, std::chrono::seconds record) {
+  if (options.retention.count() == 0) return std::chrono::seconds{0};
+  const Timestamp end = day + std::chrono::days{1} + options.retention;
+  const auto left = std::chrono::floor<std::chrono::seconds>(end - options.clock());
+  const auto most = std::min(options.retention + std::chrono::days{1}, kMostRetention);
+  return std::clamp<std::chrono::seconds>(left, record, most);
+}
+
 }  // namespace
 
 store::Holder holder_of(Consistency consistency) {
@@ -85,14 +95,17 @@ void Cluster::insert(const store::Record& record, Completion done) {
   const auto add = [together](Answer answer) { together->add(receipt_of(answer)); };
   if (!day_known) {
     // Readers find a day's records by this row, so it has to be there before any of them counts as confirmed.
-    state.driver->submit(state.insertion(layout->insert_day, day_values(record, *time_to_live), stamp),
-                         [together, &state, day = std::move(day)](Answer answer) {
-                           if (answer.ok()) {
-                             const std::lock_guard lock(state.mutex);
-                             state.known_days.insert(day);
-                           }
-                           together->add(receipt_of(answer));
-                         });
+    state.driver->submit(
+        state.insertion(layout->insert_day,
+                        day_values(record, day_time_to_live(state.options, day.second, *time_to_live)),
+                        stamp),
+        [together, &state, day = std::move(day)](Answer answer) {
+          if (answer.ok()) {
+            const std::lock_guard lock(state.mutex);
+            state.known_days.insert(day);
+          }
+          together->add(receipt_of(answer));
+        });
   }
   state.driver->submit(
       state.insertion(layout->insert_record,

@@ -66,8 +66,6 @@ Result<void> check(const ClusterOptions& options) {
   if (options.buckets < 1 || options.buckets > kMaxBuckets) {
     return invalid(format("cassandra buckets are {}, limits are 1 and {}", options.buckets, kMaxBuckets));
   }
-  // Cassandra counts seconds to live in an int and takes 20 years at most.
-  constexpr std::chrono::days kMostRetention{20 * 365};
   if (options.retention.count() < 0 || options.retention > kMostRetention) {
     return invalid(format("cassandra retention is {} days, limits are 0 and {}", options.retention.count(),
                           kMostRetention.count()));

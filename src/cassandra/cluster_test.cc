@@ -215,6 +215,22 @@ TEST(ClusterTest, RecordsLiveAsLongAsTheRetentionFromTheirOwnTime) {
   EXPECT_EQ(cassandra.predictions.count(make_record(2).id), 0u);  // too old to be sent
 }
 
+TEST(ClusterTest, ADayIsListedAsLongAsItsLastRecordCanLive) {
+  FakeCassandra cassandra;
+  ClusterOptions asked = cluster_options();
+  asked.retention = std::chrono::days{10};
+  const store::Record record = make_record(0);
+  const Day day = std::chrono::floor<std::chrono::days>(record.time);
+  asked.clock = [&] { return Timestamp(day) + std::chrono::days{4}; };
+  const auto cluster = prepared(asked);
+  EXPECT_EQ(cluster->insert(record).delivery, Delivery::confirmed);
+  const auto insert = std::ranges::find_if(
+      cassandra.asked, [](const Asked& one) { return one.statement.starts_with("INSERT INTO espy.days"); });
+  ASSERT_NE(insert, cassandra.asked.end());
+  CellReader time_to_live(std::string_view(insert->values).substr(insert->values.size() - 8 - 12));
+  EXPECT_EQ(time_to_live.integer<std::int32_t>(), 7 * 86'400);
+}
+
 TEST(ClusterTest, PagesMergeAllPartitionsNewestFirst) {
   FakeCassandra cassandra;
   const auto cluster = prepared(cluster_options());
