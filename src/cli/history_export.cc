@@ -1,10 +1,12 @@
 // espy history export: records as CSV or NDJSON, page after page.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/format.h"
 #include "cli/archive.h"
 #include "cli/commands.h"
@@ -31,7 +34,10 @@ class ExportFile {
     file.path_ = path;
     if (path == "-") return file;
     file.part_ = path + ".part";
-    file.stream_.reset(std::fopen(file.part_.c_str(), "wbe"));
+    // A link that somebody put there is not followed.
+    const int descriptor =
+        ::open(file.part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (descriptor >= 0) file.stream_.reset(::fdopen(descriptor, "wb"));
     if (!file.stream_) return file.failure();
     return file;
   }
@@ -55,6 +61,10 @@ class ExportFile {
     if (std::fflush(stream_.get()) != 0 || ::fsync(::fileno(stream_.get())) != 0) return failure();
     if (::rename(part_.c_str(), path_.c_str()) != 0) return failure();
     stream_.reset();
+    const std::filesystem::path parent = std::filesystem::path(path_).parent_path();
+    const Descriptor folder(
+        ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.get() < 0 || ::fsync(folder.get()) != 0) return failure();
     return {};
   }
 
