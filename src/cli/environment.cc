@@ -22,9 +22,7 @@ std::vector<std::filesystem::path> data_search() {
   return model::data_folders(variable("ESPY_DATA"), variable("XDG_CACHE_HOME"), variable("HOME"));
 }
 
-int thread_count(int threads) {
-  return threads > 0 ? threads : usable_processors();
-}
+int thread_count(int threads) { return threads > 0 ? threads : usable_processors(); }
 
 Result<nn::Precision> usable_precision(const std::string& name) {
   const nn::Precision precision = *nn::precision_named(name);
