@@ -4,12 +4,11 @@
 #include <limits>
 
 #include "base/format.h"
+#include "store/record.h"
 
 namespace espy::http {
 namespace {
 
-constexpr std::size_t kMaxAuthorBytes = 255;
-constexpr std::size_t kMaxNoteBytes = 4000;
 // Of any body read here: room for author and note with every byte escaped.
 constexpr std::size_t kMaxBodyBytes = std::size_t{64} << 10;
 
@@ -45,7 +44,7 @@ Result<CorrectionInput> parse_correction(std::string_view json) {
     } else if (name == "author" || name == "note") {
       const boost::json::string* const text = field.value().if_string();
       if (text == nullptr) return invalid(format("{} must be a text", name));
-      const std::size_t limit = name == "author" ? kMaxAuthorBytes : kMaxNoteBytes;
+      const std::size_t limit = name == "author" ? store::kMaxAuthorBytes : store::kMaxNoteBytes;
       if (text->size() > limit)
         return invalid(format("{} has {} bytes, limit is {}", name, text->size(), limit));
       (name == "author" ? input.author : input.note).assign(text->data(), text->size());

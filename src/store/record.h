@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,6 +16,10 @@
 #include "base/verdict.h"
 
 namespace espy::store {
+
+// What a correction may say; the writer refuses more.
+inline constexpr std::size_t kMaxAuthorBytes = 255;
+inline constexpr std::size_t kMaxNoteBytes = 4000;
 
 // A person's right answer for a record. It is appended, never written over: the newest one counts.
 struct Correction {

@@ -35,10 +35,6 @@ constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 constexpr int kErasedAtOnce = 256;
 constexpr std::chrono::seconds kPatienceForEmptyLog{5};
 
-// As of corrections that come over HTTP (http/json_input.cc).
-constexpr std::size_t kMaxAuthorBytes = 255;
-constexpr std::size_t kMaxNoteBytes = 4000;
-
 constexpr std::string_view kFindRecord = "SELECT 1 FROM record INDEXED BY record_page WHERE id = ?1";
 
 }  // namespace
