@@ -30,6 +30,10 @@ void GraphBuilder::build_backward() {
 template <typename Primitives>
 void GraphBuilder::add_backward(const WeightedLayer<Primitives>& built) {
   if (built.masks_gradient) mask_gradient(built.destination);
+  // Of a dense layer whose bias was added to pictures of one pixel.
+  if (sizes_of(gradient_).size() > sizes_of(built.destination).size()) {
+    gradient_ = as_rows(graph_.backward_, gradient_);
+  }
 
   const auto& weights = built.backward_weights;
   for (int i = built.weights; i <= built.weights + (built.has_bias ? 1 : 0); ++i) {
@@ -49,7 +53,7 @@ void GraphBuilder::add_backward(const WeightedLayer<Primitives>& built) {
   const auto type = built.forward.dst_desc().data_type();
   const bool half = type == memory::data_type::bf16;
   const auto layout = [&](const memory& memory) {
-    return half ? by_pixel(sizes_of(memory), type) : any_layout(sizes_of(memory));
+    return half ? channels_last(sizes_of(memory), type) : any_layout(sizes_of(memory));
   };
   const typename Primitives::BackwardData::primitive_desc data(
       built.primitives.backward_data(layout(built.source),

@@ -30,9 +30,17 @@ void GraphBuilder::add_forward(const Convolution& convolution) {
 }
 
 void GraphBuilder::add_forward(const Dense& dense) {
-  if (!suits_amx(layer_)) return add_weighted(DensePrimitives{}, dense.units, Bias::added);
-  activation_ = as_picture(graph_.forward_, activation_);
-  add_amx(dense.units, 1);
+  if (suits_amx(layer_)) {
+    activation_ = as_picture(graph_.forward_, activation_);
+    add_amx(dense.units, 1);
+  } else if (parts_bias()) {
+    add_weighted(DensePrimitives{}, dense.units, Bias::none);
+    const memory::dims sizes = sizes_of(activation_);
+    graph_.memories_.push_back(activation_);
+    activation_ = {half_layout({sizes[0], sizes[1], 1, 1}), cpu(), activation_.get_data_handle()};
+  } else {
+    return add_weighted(DensePrimitives{}, dense.units, Bias::added);
+  }
   add_normalize(Normalization::bias);
   activation_ = as_rows(graph_.forward_, activation_);
 }
@@ -43,10 +51,10 @@ void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias 
   const memory::dims destination_sizes = primitives.destination_sizes(source_sizes, outputs);
   const bool half = multiplies_half();
   const auto type = half ? memory::data_type::bf16 : memory::data_type::f32;
-  const memory::desc source = half ? by_pixel(source_sizes, type) : any_layout(source_sizes);
+  const memory::desc source = half ? channels_last(source_sizes, type) : any_layout(source_sizes);
   const memory::desc weights = any_layout(primitives.weights_sizes(source_sizes, outputs), type);
   const memory::desc bias = adds == Bias::added ? row_major({outputs}) : memory::desc();
-  memory::desc destination = half ? by_pixel(destination_sizes, type) : any_layout(destination_sizes);
+  memory::desc destination = half ? channels_last(destination_sizes, type) : any_layout(destination_sizes);
 
   const bool relu_follows = !parts_bias() && next_is<Relu>(1) && !is_skip_[layer_ + 1];
   const bool pool_follows = next_is<MaxPool>(2) && !is_skip_[layer_ + 2];
@@ -62,7 +70,7 @@ void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias 
                                   .first = next_parameter_ == 0,
                                   .masks_gradient = relu_follows && !pool_follows};
   built.forward = {primitives.forward(kind(), source, weights, bias, destination), attributes, cpu()};
-  if ((next_is<BatchNorm>(1) || parts_bias()) && !pixel_layout(built.forward.dst_desc())) {
+  if (!half && (next_is<BatchNorm>(1) || parts_bias()) && !pixel_layout(built.forward.dst_desc())) {
     destination = by_pixel(destination_sizes, type);
     built.forward = {primitives.forward(kind(), source, weights, bias, destination), attributes, cpu()};
   }
@@ -103,16 +111,19 @@ bool GraphBuilder::suits_amx(std::size_t layer) const {
          (convolution->kernel == 1 || shapes_[layer][1] > 1 || shapes_[layer][2] > 1);
 }
 
-// The first convolution's single channel would leave bfloat16's instructions idle, and oneDNN's dense layers
-// gain nothing.
+// The first layer's single channel would leave bfloat16's instructions idle. What AMX does not suit is
+// oneDNN's; of the dense layers the last one stays as it is, whose results are the answer.
 bool GraphBuilder::multiplies_half() const {
-  return precision_ == Precision::bf16 && next_parameter_ > 0 &&
-         std::holds_alternative<Convolution>(architecture_.layers[layer_]);
+  const Layer& layer = architecture_.layers[layer_];
+  if (precision_ != Precision::bf16 || next_parameter_ == 0) return false;
+  const bool is_hidden_dense =
+      std::holds_alternative<Dense>(layer) && layer_ + 1 < architecture_.layers.size();
+  return std::holds_alternative<Convolution>(layer) || (is_hidden_dense && !uses_amx());
 }
 
 bool GraphBuilder::parts_bias() const {
-  return precision_ == Precision::bf16 && !next_is<BatchNorm>(1) &&
-         std::holds_alternative<Convolution>(architecture_.layers[layer_]);
+  if (precision_ != Precision::bf16 || next_is<BatchNorm>(1)) return false;
+  return std::holds_alternative<Convolution>(architecture_.layers[layer_]) || multiplies_half();
 }
 
 void GraphBuilder::add_amx(int outputs, int kernel) {

@@ -74,6 +74,10 @@ memory::desc by_pixel(const memory::dims& sizes, memory::data_type type) {
   return {sizes, type, memory::format_tag::nhwc};
 }
 
+memory::desc channels_last(const memory::dims& sizes, memory::data_type type) {
+  return sizes.size() == 4 ? by_pixel(sizes, type) : memory::desc(sizes, type, memory::format_tag::nc);
+}
+
 std::uint16_t* halves(const memory& memory) { return static_cast<std::uint16_t*>(memory.get_data_handle()); }
 
 }  // namespace espy::nn

@@ -20,6 +20,9 @@ dnnl::memory::desc any_layout(const dnnl::memory::dims& sizes,
 // The channels of a pixel side by side, pixels, rows and samples one after the other: [samples, H, W, C].
 dnnl::memory::desc by_pixel(const dnnl::memory::dims& sizes, dnnl::memory::data_type type);
 
+// Returns that, or for rows of values, [samples, channels], their plain layout.
+dnnl::memory::desc channels_last(const dnnl::memory::dims& sizes, dnnl::memory::data_type type);
+
 dnnl::memory::dims sizes_of(const dnnl::memory& memory);
 bool is_float(const dnnl::memory& memory);
 

@@ -8,9 +8,9 @@
 
 namespace espy::nn {
 
-// f32: everything in single precision. bf16: convolutions behind the first one, and with AMX dense layers
-// before the last one, read and write bfloat16, the upper half of a float; sums, batch norms, the loss, the
-// optimizer and its copy of the parameters stay single.
+// f32: everything in single precision. bf16: convolutions behind the first layer, and dense layers behind it
+// and before the last one, with AMX also a first one, read and write bfloat16, the upper half of a float;
+// sums, batch norms, the loss, the optimizer and its copy of the parameters stay single.
 enum class Precision { f32, bf16 };
 
 // "f32" or "bf16", and back; nothing for any other name.

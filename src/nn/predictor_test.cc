@@ -122,7 +122,7 @@ TEST(Predictor, half_precision_answers_nearly_as_single_does) {
         whole += std::pow(static_cast<double>(expected[i]), 2);
       }
       EXPECT_LT(std::sqrt(error / whole), 0.02) << count;
-      // Without AMX dense layers stay in single precision.
+      // Without AMX a first layer that is dense stays in single precision.
       if (has_amx() || has_layer<Convolution>(architecture)) {
         EXPECT_GT(error, 0) << "nothing was rounded";
       }
