@@ -24,7 +24,7 @@ COPY packaging/crate-notices packaging/
 # that are needed are taken; {fmt} and spdlog as headers.
 RUN --mount=type=cache,target=/root/.cache/ccache --mount=type=cache,target=/root/.cargo/registry \
     --mount=type=cache,target=/espy/build/cargo \
-    export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat \
  && archives=/usr/lib/$(dpkg-architecture --query DEB_HOST_MULTIARCH) \
  && cmake --preset release -DESPY_CASSANDRA=ON -DESPY_SMALL_MODULES="cassandra;cli;http" \
           -DESPY_LOG_AS_HEADERS=ON -DESPY_GRPC=OFF -DCMAKE_CXX_COMPILER_LAUNCHER=ccache \
