@@ -51,7 +51,7 @@ RUN within="libssl-dev libsqlite3-dev libjpeg62-turbo-dev libprotobuf-dev libgif
 FROM scratch AS minimal
 COPY --from=build /minimal /
 COPY --from=build --chown=10001:10001 /data-of-espy /
-ENV PATH=/usr/bin ESPY_HOST=0.0.0.0 ESPY_STORE=sqlite:/data/history.db ESPY_STOP_TIMEOUT=1.5 SQLITE_TMPDIR=/data \
+ENV PATH=/usr/bin ESPY_HOST=0.0.0.0 ESPY_STORE=sqlite:/data/history.db ESPY_STOP_TIMEOUT=1.5 ESPY_LOG_TO=stdout SQLITE_TMPDIR=/data \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 10001:10001
 WORKDIR /data
@@ -64,7 +64,7 @@ CMD ["serve"]
 FROM debian:bookworm-slim
 COPY --from=build /beyond /
 COPY --from=build --chown=10001:10001 /data-of-espy /
-ENV ESPY_HOST=0.0.0.0 ESPY_STORE=sqlite:/data/history.db ESPY_STOP_TIMEOUT=1.5 SQLITE_TMPDIR=/data \
+ENV ESPY_HOST=0.0.0.0 ESPY_STORE=sqlite:/data/history.db ESPY_STOP_TIMEOUT=1.5 ESPY_LOG_TO=stdout SQLITE_TMPDIR=/data \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 10001:10001
 WORKDIR /data

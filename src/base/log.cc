@@ -64,7 +64,12 @@ spdlog::level::level_enum to_spdlog(Level level) {
 
 }  // namespace
 
-void configure(Level level, Style style) {
+void configure(Level level, Style style, Output output) {
+  if (output == Output::standard_output) {
+    logger().sinks() = {std::make_shared<spdlog::sinks::stdout_sink_mt>()};
+  } else {
+    logger().sinks() = {std::make_shared<spdlog::sinks::stderr_sink_mt>()};
+  }
   set_style(logger(), style);
   logger().set_level(to_spdlog(level));
 }

@@ -73,6 +73,7 @@ struct Settings {
   std::optional<std::uint16_t> grpc_port;
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string log_to = "stderr";
 };
 
 log::Level to_level(const std::string& name) {
@@ -293,7 +294,8 @@ ExitStatus serve(Settings settings) {
   const Signals signals;
   prefer_short_time_slices();
   const bool json_log = settings.log_format == "json";
-  log::configure(to_level(settings.log_level), json_log ? log::Style::json : log::Style::text);
+  log::configure(to_level(settings.log_level), json_log ? log::Style::json : log::Style::text,
+                 settings.log_to == "stdout" ? log::Output::standard_output : log::Output::standard_error);
 
   const auto catalog = load_models(settings);
   if (!catalog) return fail(catalog.error());
@@ -342,7 +344,9 @@ ExitStatus serve(Settings settings) {
   if (json_log) {
     log::info(ready);
   } else {
-    std::fputs((ready + "\n").c_str(), stderr);
+    std::FILE* const output = settings.log_to == "stdout" ? stdout : stderr;
+    std::fputs((ready + "\n").c_str(), output);
+    std::fflush(output);
   }
   tell_exposure(settings);
   (*server)->run();
@@ -420,8 +424,9 @@ Action declare_serve(Flags& flags) {
   flags.optional_number<double>("--slow-request", "MS", settings->slow_request, {0, 86'400'000},
                                 "requests that take longer are told on standard error; without: none");
   flags.choice("--log-level", {"debug", "info", "warning", "error", "off"}, settings->log_level,
-               "how much is told on standard error");
+               "how much of what happens is told");
   flags.choice("--log-format", {"text", "json"}, settings->log_format, "how it is told");
+  flags.choice("--log-to", {"stderr", "stdout"}, settings->log_to, "where it is told");
   flags.note(
       "SIGTERM or Ctrl-C stops gracefully: requests in hand are answered first. A second one stops at\n"
       "once. The certificate and the keys are read again when their files change, and on SIGHUP.");

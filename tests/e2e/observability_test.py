@@ -200,6 +200,21 @@ class Observability(espy.TestCase):
         source = (ROOT / "src/http/metrics.cc").read_text()
         self.assertEqual(forwarding, set(re.findall(r'"(espy_forward_[a-z_]+)"', source)))
 
+    def test_the_log_goes_where_it_is_asked_to(self):
+        for to in ("stderr", "stdout"):
+            with open(self.folder / "out", "wb") as out, open(self.folder / "err", "wb") as err:
+                process = subprocess.Popen([espy.BINARY, "serve", "--port", "0", "--store", "sqlite::memory:", "--log-format",
+                                            "json", "--log-to", to], stdout=out, stderr=err)
+            self.addCleanup(process.kill)
+            read = lambda: {"stdout": (self.folder / "out").read_text(), "stderr": (self.folder / "err").read_text()}  # noqa: E731
+            self.wait_for(lambda: '{"time":' in "".join(read().values()))
+            process.terminate()
+            self.assertEqual(process.wait(60), 0)
+            said = read()
+            lines = {name: [line for line in text.splitlines() if line.startswith('{"time":')] for name, text in said.items()}
+            self.assertTrue([json.loads(line)["level"] for line in lines.pop(to)])
+            self.assertEqual(list(lines.values()), [[]])
+
 
 if __name__ == "__main__":
     espy.main()
