@@ -6,7 +6,7 @@ import tempfile
 import urllib.parse
 
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
@@ -15,6 +15,7 @@ import espy
 import pictures
 
 SCREENSHOTS = pathlib.Path(os.environ.get("ESPY_SCREENSHOTS", tempfile.gettempdir()))
+PATIENCE = 60  # seconds; a busy machine takes its time to change pages
 LABEL = "Upload An Image (Only permitted with ['png', 'jpg', 'jpeg', 'gif', 'bmp'] format)"
 
 
@@ -53,10 +54,30 @@ class BrowserTest(espy.TestCase):
     def open(self, path):
         self.browser.get(f"http://127.0.0.1:{self.server.port}{path}")
 
+    def wait_for(self, condition, what):
+        """Waits until `condition(browser)`. While pages change, the driver at times says so in an error's words: not yet."""
+        WebDriverWait(self.browser, PATIENCE, ignored_exceptions=[WebDriverException]).until(condition, what)
+
     @property
     def page(self):
         """The words on the page, however they are broken into lines."""
         return " ".join(self.browser.find_element(By.TAG_NAME, "body").text.split())
+
+    def assert_shows(self, *pieces):
+        """Waits until the page has all of these words."""
+        for piece in pieces:
+            try:
+                self.wait_for(lambda browser: piece in self.page, piece)
+            except TimeoutException:
+                self.assertIn(piece, self.page)
+
+    def follow(self, selector, by=By.CSS_SELECTOR):
+        """Clicks what leads to another page, and returns when that one is there as a whole."""
+        before = self.browser.find_element(By.TAG_NAME, "html")
+        self.browser.find_element(by, selector).click()
+        self.wait_for(expected_conditions.staleness_of(before), f"{selector} leads nowhere")
+        self.wait_for(lambda browser: browser.execute_script("return document.readyState") == "complete",
+                      f"what {selector} leads to does not come")
 
     def photograph(self, what):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -64,20 +85,16 @@ class BrowserTest(espy.TestCase):
 
     def upload(self, file, model=None):
         """Fills in the form as a person does, and waits for the page that answers."""
-        before = self.browser.find_element(By.TAG_NAME, "html")
         self.browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(self.folder / file))
         if model:
             self.browser.find_element(By.CSS_SELECTOR, f"input[name=model][value={model}]").click()
-        self.browser.find_element(By.CSS_SELECTOR, "form button").click()
-        # While the pages change, the driver at times says so in words of its own rather than "stale"; then ask again.
-        wait = WebDriverWait(self.browser, 20, ignored_exceptions=[WebDriverException])
-        wait.until(expected_conditions.staleness_of(before))
+        self.follow("form button")
 
     def assert_picture_shown(self):
         """Checks that the upload stands on the page and really is a picture to the browser."""
         shown = """const pictures = [...document.querySelectorAll('img[src^="/uploads/"]')];
                    return pictures.length > 0 && pictures.every(p => p.complete && p.naturalWidth > 0)"""
-        WebDriverWait(self.browser, 10).until(lambda browser: browser.execute_script(shown), "no picture came")
+        self.wait_for(lambda browser: browser.execute_script(shown), "no picture came")
 
     def assert_fits(self):
         """Checks that nothing has to be scrolled sideways to be seen."""
@@ -86,26 +103,26 @@ class BrowserTest(espy.TestCase):
         self.assertLessEqual(content, width)
 
     def test_the_form_says_what_it_takes(self):
-        self.assertIn(LABEL, self.page)
+        self.assert_shows(LABEL)
         self.photograph("form")
         self.assert_fits()
 
     def test_a_digit_is_answered_with_its_picture(self):
         self.upload("seven.png")
-        self.assertIn("The result is: 7", self.page)
+        self.assert_shows("The result is: 7")
         self.assert_picture_shown()
         self.assert_fits()
         self.photograph("digit")
 
     def test_a_photograph_of_a_digit_is_answered(self):
         self.upload("photo.jpg", model="digits")
-        self.assertIn("The result is: 7", self.page)
+        self.assert_shows("The result is: 7")
         self.assert_picture_shown()
         self.photograph("photo")
 
     def test_a_garment_is_answered_by_its_own_model(self):
         self.upload("boot.png", model="garments")
-        self.assertIn("The result is: Ankle boot", self.page)
+        self.assert_shows("The result is: Ankle boot")
         self.assert_picture_shown()
         self.assert_fits()
         self.photograph("garment")
@@ -114,19 +131,17 @@ class BrowserTest(espy.TestCase):
         self.upload("seven.png")
         self.open("/")
         self.upload("boot.png", model="garments")
-        self.browser.find_element(By.LINK_TEXT, "History").click()
-        self.assertIn("seven.png", self.page)
-        self.assertIn("boot.png", self.page)
-        self.assertIn("Ankle boot", self.page)
+        self.follow("History", By.LINK_TEXT)
+        self.assert_shows("seven.png", "boot.png", "Ankle boot")
         self.assert_picture_shown()
         self.assert_fits()
         self.photograph("history")
 
     def test_what_is_no_picture_is_refused_in_words(self):
         self.upload("notes.txt")
+        self.assert_shows("notes.txt")
         self.photograph("refused")
         self.assertNotIn("The result is", self.page)
-        self.assertIn("notes.txt", self.page)
         self.assertTrue(self.browser.find_elements(By.CSS_SELECTOR, "input[type=file]"), "one can try again")
         self.assert_fits()
 
@@ -134,9 +149,9 @@ class BrowserTest(espy.TestCase):
         name = "<img src=x onerror=alert(1)>.png"
         (self.folder / name).write_bytes(pictures.seven())
         self.upload(name)
-        self.assertIn(name, self.page)
+        self.assert_shows(name)
         self.open("/history")
-        self.assertIn(name, self.page)
+        self.assert_shows(name)
         self.assertEqual(self.browser.find_elements(By.CSS_SELECTOR, "img[src=x]"), [])
 
 
@@ -238,16 +253,13 @@ class WithKeys(BrowserTest):
 
     def setUp(self):
         super().setUp()
-        self.assertIn("Log in", self.page)
+        self.assert_shows("Log in")
         self.photograph("login")
         self.log_in(self.key)
 
     def log_in(self, key):
-        before = self.browser.find_element(By.TAG_NAME, "html")
         self.browser.find_element(By.NAME, "key").send_keys(key)
-        self.browser.find_element(By.CSS_SELECTOR, "form button").click()
-        wait = WebDriverWait(self.browser, 20, ignored_exceptions=[WebDriverException])
-        wait.until(expected_conditions.staleness_of(before))
+        self.follow("form button")
 
     def tearDown(self):
         self.browser.delete_all_cookies()
@@ -255,15 +267,15 @@ class WithKeys(BrowserTest):
 
     def test_a_wrong_key_is_said_and_logging_out_works(self):
         self.open("/login")
-        self.browser.find_element(By.CSS_SELECTOR, "form[action='/logout'] button").click()
+        self.follow("form[action='/logout'] button")
         self.open("/history")
-        self.assertIn("Log in", self.page)
+        self.assert_shows("Log in")
         self.log_in("espy_wrong")
-        self.assertIn("There is no such key", self.page)
+        self.assert_shows("There is no such key")
         self.log_in(self.key)
-        self.assertIn("Classify", self.page)
+        self.assert_shows("Classify")
         self.open("/history")
-        self.assertIn("There is no such record", self.page)
+        self.assert_shows("There is no such record")
 
 
 class WithoutScripts(BrowserTest):
@@ -272,7 +284,7 @@ class WithoutScripts(BrowserTest):
 
     def test_scripts_are_off(self):
         self.browser.get("data:text/html,<noscript>no scripts here</noscript>")
-        self.assertIn("no scripts here", self.page)
+        self.assert_shows("no scripts here")
 
 
 class OnAPhone(BrowserTest):
