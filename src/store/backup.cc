@@ -56,10 +56,14 @@ Result<void> copy_pages(Connection& source, Connection& target) {
   if (auto begun = source.execute("BEGIN; SELECT count(*) FROM sqlite_schema;", "read"); !begun) return begun;
   sqlite3_backup* const backup = sqlite3_backup_init(target.get(), "main", source.get(), "main");
   int status = backup == nullptr ? SQLITE_ERROR : SQLITE_OK;
-  while (status == SQLITE_OK) status = sqlite3_backup_step(backup, kPagesAtOnce);
+  // Synced as it goes: the whole at its end would hold up the syncs of the commits beside it.
+  while (status == SQLITE_OK) {
+    status = sqlite3_backup_step(backup, kPagesAtOnce);
+    if (status == SQLITE_OK) status = File::database(target).sync();
+  }
   sqlite3_backup_finish(backup);
   Result<void> copied;
-  if (status != SQLITE_DONE) copied = target.error("write");
+  if (status != SQLITE_DONE) copied = target.error("write", status);
   if (auto ended = source.execute("COMMIT", "read"); !ended) return ended;
   return copied;
 }

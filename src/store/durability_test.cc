@@ -22,6 +22,8 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
+#include "store/redo_log.h"
 #include "store/schema.h"
 #include "store/store.h"
 #include "store/test_disk.h"
@@ -118,9 +120,8 @@ constexpr std::int64_t kLag = 20;
 // removes the oldest, with a checkpoint every few of them, and returns what reached the disk until just
 // before the store is closed. Calls before_burst(burst, disk).
 std::vector<Event> history(const std::string& path, const std::function<void(int, Disk&)>& before_burst,
-                           const std::string& synchronous = "FULL") {
+                           const std::string& synchronous = "FULL", int checkpoint_frames = 100) {
   constexpr int kBursts = 120;
-  constexpr int kFramesBetweenCheckpoints = 100;
   Disk disk;
   std::atomic<int> next = 0;
   std::atomic<int> told = -1;
@@ -137,7 +138,7 @@ std::vector<Event> history(const std::string& path, const std::function<void(int
     return kStart + std::chrono::seconds{now};
   };
   auto writer =
-      Writer::start(*std::move(connection), options, kFramesBetweenCheckpoints, std::chrono::milliseconds{1});
+      Writer::start(*std::move(connection), options, checkpoint_frames, std::chrono::milliseconds{1});
   EXPECT_TRUE(writer) << writer.error().message;
   EXPECT_TRUE((*writer)->open_outbox(kDestination, std::numeric_limits<std::int64_t>::max()));
   std::mt19937 random(42);
@@ -346,29 +347,117 @@ TEST(PowerCut, WithoutFullSyncsPromisesAreBroken) {
   report("NORMAL", normal);
   EXPECT_GT(normal.lost, 0);
   EXPECT_EQ(normal.corrupt, 0);
-  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(folder.file("history") + suffix);
-  const Damage off = cut_power(history(
-                                   folder.file("history"), [](int, Disk&) {}, "OFF"),
-                               cut_count() / 2, folder);
-  report("OFF", off);
-  EXPECT_GT(off.corrupt, 0);
+}
+
+TEST(PowerCut, OfADiskThatOnlySaysItSyncsStoresAreDamaged) {
+  const Folder folder;
+  const Damage lying = cut_power(history(folder.file("history"), [](int, Disk& disk) { disk.lie(); }),
+                                 cut_count() / 2, folder);
+  report("without any sync", lying);
+  EXPECT_GT(lying.corrupt, 0);
 }
 
 // The system may forget what a failed fsync was to write. Nothing may then be acknowledged that stands behind
-// it.
-TEST(PowerCut, WhatFollowsAFailedFsyncIsSafe) {
+// it, nor may the log begin anew while the database lacks some of it.
+struct FailedSyncs {
+  const char* name;
+  const char* file;
+  int times;
+  bool beside_reader;
+};
+
+class BehindFailedSyncs : public ::testing::TestWithParam<FailedSyncs> {};
+
+INSTANTIATE_TEST_SUITE_P(, BehindFailedSyncs,
+                         ::testing::Values(FailedSyncs{"OfTheLog", "history-wal", 1, false},
+                                           FailedSyncs{"OfTheDatabase", "history", 1, false},
+                                           FailedSyncs{"OfAny", "", 3, false},
+                                           FailedSyncs{"OfTheLogBesideAReader", "history-wal", 1, true},
+                                           FailedSyncs{"OfTheDatabaseBesideAReader", "history", 1, true},
+                                           FailedSyncs{"OfAnyBesideAReader", "", 3, true}),
+                         [](const auto& failed) { return failed.param.name; });
+
+TEST_P(BehindFailedSyncs, NothingThatWasPromisedIsBroken) {
   const Folder folder;
-  const std::vector<Event> events = history(folder.file("history"), [](int burst, Disk& disk) {
-    if (burst % 10 == 5) disk.fail(Fault::sync_error, 1);
-  });
+  const std::string path = folder.file("history");
+  std::unique_ptr<Connection> reader;
+  const auto before_burst = [&](int burst, Disk& disk) {
+    // Every seventh burst erases, and then waits for readers.
+    if (burst % 7 == 0) reader.reset();
+    if (burst % 7 == 1 && GetParam().beside_reader) {
+      reader = *open_for_reading(path);
+      ASSERT_TRUE(reader->execute("BEGIN; SELECT count(*) FROM record;", "read"));
+    }
+    // When there is something to copy up to where the reader is, and when all of that is copied.
+    if (burst % 7 == 1 || burst % 7 == 4) disk.fail(Fault::sync_error, GetParam().times, 0, GetParam().file);
+  };
+  // Beside a reader with longer copies, or there would be nothing left to copy when it begins.
+  const std::vector<Event> events = history(path, before_burst, "FULL", GetParam().beside_reader ? 400 : 100);
   EXPECT_GE(std::count_if(events.begin(), events.end(),
                           [](const Event& event) { return event.kind == Event::Kind::failed_sync; }),
             12);
-  const Damage damage = cut_power(events, cut_count(), folder);
-  report("FULL, failing fsyncs", damage);
+  const Damage damage = cut_power(events, cut_count() / 2, folder);
+  report(format("failing fsyncs {}", GetParam().name), damage);
   EXPECT_EQ(damage.lost, 0);
   EXPECT_EQ(damage.corrupt, 0);
-  EXPECT_GT(damage.acknowledged, 5'000);
+  EXPECT_GT(damage.acknowledged, 2'000);
+}
+
+// SQLite syncs the database only when it has copied all of the log. What it copied before and could not be
+// synced would count as copied, and the log would begin anew without it.
+TEST(RedoLog, CopiesOnceMoreWhatCountsAsCopied) {
+  const Folder folder;
+  Disk disk;
+  const std::string path = folder.file("history");
+  auto writer = *open_for_writing(path);
+  const auto insert_rows = [&](int first) {
+    ASSERT_TRUE(writer->execute(
+        format("WITH RECURSIVE number(n) AS (SELECT {} UNION ALL SELECT n + 1 FROM number WHERE n < {})"
+               " INSERT INTO meta SELECT n, hex(randomblob(2000)) FROM number",
+               first, first + 49),
+        "fill"));
+  };
+  insert_rows(0);
+  auto reader = *open_for_reading(path);
+  ASSERT_TRUE(reader->execute("BEGIN; SELECT count(*) FROM meta;", "read"));
+  insert_rows(100);
+  int frames = 0;
+  int copied = 0;
+  ASSERT_EQ(sqlite3_wal_checkpoint_v2(writer->get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied),
+            SQLITE_OK);
+  ASSERT_GT(copied, 20);
+  ASSERT_LT(copied, frames);
+  disk.fail(Fault::sync_error, 1, 0, "history");
+  ASSERT_NE(File::database(*writer).sync(), SQLITE_OK);
+
+  ASSERT_TRUE(redo_log(*writer));
+  reader.reset();
+  ASSERT_EQ(sqlite3_wal_checkpoint_v2(writer->get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr),
+            SQLITE_OK);
+  Platter platter;
+  const std::vector<Event> events = disk.events();
+  for (const Event& event : events) {
+    if (event.file == "history") platter.apply(event);
+  }
+  std::mt19937 random;
+  EXPECT_TRUE(platter.after_power_cut(0, random) == *read_file(path, std::size_t{1} << 24));
+}
+
+// `espy history` of another process may be reading when a server starts that was killed before.
+TEST(RedoLog, LeavesALogThatAReaderNeeds) {
+  const Folder folder;
+  const std::string path = folder.file("history");
+  auto killed = *open_for_writing(path);
+  leave_log(*killed);
+  ASSERT_TRUE(killed->execute("INSERT INTO meta VALUES ('a', '1')", "fill"));
+  auto reader = *open_for_reading(path);
+  ASSERT_TRUE(reader->execute("BEGIN; SELECT count(*) FROM meta;", "read"));
+  ASSERT_TRUE(killed->execute("INSERT INTO meta VALUES ('b', '2')", "fill"));
+  killed.reset();
+  const auto started = open_for_writing(path);
+  ASSERT_TRUE(started) << started.error().message;
+  EXPECT_EQ(*(*started)->value("SELECT count(*) FROM meta", "read"),
+            std::to_string(1 + std::stoi(*reader->value("SELECT count(*) FROM meta", "read"))));
 }
 
 // ---- A disk that fails.

@@ -104,7 +104,7 @@ Result<Retention::Step> Retention::try_step(Connection& connection, Remover& rem
   const Result<std::int64_t> removed = remove_expired(connection, remover, transact);
   if (!removed) return removed.error();
   if (*removed > 0) return Step{.records = *removed, .did_something = true};
-  const Result<bool> shrunk = shrink(connection);
+  const Result<bool> shrunk = shrink(connection, transact);
   if (!shrunk) return shrunk.error();
   return Step{.did_something = *shrunk};
 }
@@ -144,13 +144,17 @@ Result<std::int64_t> Retention::remove_expired(Connection& connection, Remover& 
   return step.records;
 }
 
-Result<bool> Retention::shrink(Connection& connection) {
-  const std::lock_guard lock(connection.mutex());
-  const Result<Pages> pages = count_pages(connection);
-  if (!pages) return pages.error();
-  if (pages->free <= kFreePages || pages->free <= pages->all / kFreePart) return false;
-  const Result<void> shrunk =
-      connection.execute(format("PRAGMA incremental_vacuum({})", kPagesAtOnce), "shrink");
+Result<bool> Retention::shrink(Connection& connection, const Transact& transact) {
+  {
+    const std::lock_guard lock(connection.mutex());
+    const Result<Pages> pages = count_pages(connection);
+    if (!pages) return pages.error();
+    if (pages->free <= kFreePages || pages->free <= pages->all / kFreePart) return false;
+  }
+  const Result<void> shrunk = transact([&](ChainPoint&) {
+    const std::string give_back = format("PRAGMA incremental_vacuum({})", kPagesAtOnce);
+    return sqlite3_exec(connection.get(), give_back.c_str(), nullptr, nullptr, nullptr);
+  });
   if (!shrunk) return shrunk.error();
   return true;
 }

@@ -63,7 +63,7 @@ class Retention {
   Result<Step> try_step(Connection& connection, Remover& remover, const Transact& transact);
   Result<std::int64_t> remove_expired(Connection& connection, Remover& remover, const Transact& transact);
   // Returns whether there were free pages to give back.
-  static Result<bool> shrink(Connection& connection);
+  static Result<bool> shrink(Connection& connection, const Transact& transact);
   Timestamp now();
   // Both use the table `meta`. The second returns SQLITE_OK or the failure.
   static Result<std::optional<Timestamp>> read_kept_time(const Connection& connection);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/format.h"
+#include "store/redo_log.h"
 #include "store/row.h"
 
 extern "C" {
@@ -155,6 +156,7 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path, st
       Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   if (!opened) return opened;
   Connection& connection = **opened;
+  leave_log(connection);  // until it is sure
   sqlite3_busy_timeout(connection.get(), kBusyMilliseconds);
 
   const Result<std::int64_t> found = identify(connection);
@@ -190,12 +192,8 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path, st
   const Result<void> migrated = migrate(connection, *found, version);
   if (!migrated) return migrated.error();
 
-  // After a failed fsync the system may forget that a page of the log is not on the disk, and what is
-  // committed behind such a page would be lost with it. So the log is moved into the database and starts
-  // anew.
-  const int status =
-      sqlite3_wal_checkpoint_v2(connection.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
-  if (status != SQLITE_OK) return connection.error("recover");
+  if (Result<void> redone = redo_log(connection); !redone) return std::move(redone).error();
+  leave_log(connection, false);
   return opened;
 }
 
@@ -229,7 +227,7 @@ Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
   if (!opened) return opened;
   Connection& connection = **opened;
   sqlite3_busy_timeout(connection.get(), kBusyMilliseconds);
-  sqlite3_db_config(connection.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  leave_log(connection);
 
   const Result<std::int64_t> version = identify(connection);
   if (!version) return version.error();

@@ -31,10 +31,15 @@ Result<std::string> Connection::value(const std::string& sql, std::string_view p
 }
 
 Error Connection::error(std::string_view purpose) const {
-  const int status = get() == nullptr ? SQLITE_NOMEM : sqlite3_errcode(get());
+  return error(purpose, get() == nullptr ? SQLITE_NOMEM : sqlite3_errcode(get()));
+}
+
+Error Connection::error(std::string_view purpose, int status) const {
   const int kind = status & 0xff;
-  std::string reason = get() == nullptr ? sqlite3_errstr(status) : sqlite3_errmsg(get());
-  if (kind == SQLITE_CANTOPEN || kind == SQLITE_IOERR) {
+  // What a File returns, the connection does not know.
+  const bool is_latest = get() != nullptr && status == sqlite3_errcode(get());
+  std::string reason = is_latest ? sqlite3_errmsg(get()) : sqlite3_errstr(status);
+  if (is_latest && (kind == SQLITE_CANTOPEN || kind == SQLITE_IOERR)) {
     const int system = sqlite3_system_errno(get());
     if (system != 0) reason += format(": {}", std::strerror(system));
   }
@@ -42,6 +47,39 @@ Error Connection::error(std::string_view purpose) const {
   return {content ? ErrorCode::corrupt : ErrorCode::unavailable,
           format("cannot {} store {}: {}", purpose, path_, reason)};
 }
+
+void leave_log(Connection& connection, bool leaves) {
+  sqlite3_db_config(connection.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leaves ? 1 : 0, nullptr);
+}
+
+File File::database(const Connection& connection) {
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(connection.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  return File(file);
+}
+
+File File::log(const Connection& connection) {
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(connection.get(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+  return File(file);
+}
+
+int File::size(std::int64_t& bytes) const {
+  sqlite3_int64 size = 0;
+  const int status = file_->pMethods->xFileSize(file_, &size);
+  bytes = size;
+  return status;
+}
+
+int File::read(std::span<std::uint8_t> into, std::int64_t offset) const {
+  return file_->pMethods->xRead(file_, into.data(), static_cast<int>(into.size()), offset);
+}
+
+int File::write(std::span<const std::uint8_t> bytes, std::int64_t offset) const {
+  return file_->pMethods->xWrite(file_, bytes.data(), static_cast<int>(bytes.size()), offset);
+}
+
+int File::sync() const { return file_->pMethods->xSync(file_, SQLITE_SYNC_NORMAL); }
 
 Result<Statement> Statement::prepare(const Connection& connection, std::string_view sql) {
   sqlite3_stmt* prepared = nullptr;

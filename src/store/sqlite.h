@@ -35,6 +35,8 @@ class Connection {
   // The latest failure as "cannot <purpose> store <path>: <reason>": corrupt when the file's content is to
   // blame, else unavailable.
   Error error(std::string_view purpose) const;
+  // The same of a failure that SQLite, or a File, has returned.
+  Error error(std::string_view purpose, int status) const;
 
  private:
   struct Close {
@@ -46,6 +48,32 @@ class Connection {
   std::unique_ptr<sqlite3, Close> handle_;
   std::string path_;
   std::mutex mutex_;
+};
+
+// Whether the connection, when it is the last one that is closed, leaves the log behind as it is, instead of
+// copying it into the database and removing it as SQLite does by itself.
+void leave_log(Connection& connection, bool leaves = true);
+
+// A file that a connection has open, below SQLite's own reading and writing. To open the same file once more
+// would not do: when that is closed, this process loses all its locks on it (POSIX, fcntl). Functions return
+// SQLITE_OK or the failure; offsets and sizes are bytes. Threads: the connection's.
+class File {
+ public:
+  static File database(const Connection& connection);
+  static File log(const Connection& connection);  // the write-ahead log
+
+  // A database in memory has neither file.
+  bool is_open() const { return file_ != nullptr && file_->pMethods != nullptr; }
+
+  int size(std::int64_t& bytes) const;
+  int read(std::span<std::uint8_t> into, std::int64_t offset) const;
+  int write(std::span<const std::uint8_t> bytes, std::int64_t offset) const;
+  int sync() const;
+
+ private:
+  explicit File(sqlite3_file* file) : file_(file) {}
+
+  sqlite3_file* file_;
 };
 
 // One prepared statement. It must not outlive its connection; parameters and columns count as SQLite counts

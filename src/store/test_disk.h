@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <random>
 #include <string>
@@ -49,18 +50,25 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
   ~Disk() { sqlite3_vfs_unregister(&vfs_); }
 
-  // Of the operations that the fault concerns, passes over the next `spared` and fails the `times` behind
-  // them.
-  void fail(Fault fault, int times, int spared = 0) {
-    fault_ = Fault::none;
+  // Of the operations that the fault concerns, on the file of that name or on any, passes over the next
+  // `spared` and fails the `times` behind them.
+  void fail(Fault fault, int times, int spared = 0, std::string file = {}) {
+    const std::lock_guard lock(mutex_);
+    fault_ = fault;
     spared_ = spared;
     times_ = times;
-    fault_ = fault;
+    faulty_file_ = std::move(file);
   }
   static constexpr int kForEver = 1 << 30;
 
   // Whether there have been too few operations for all the failures.
-  bool has_failures_left() const { return times_ > 0; }
+  bool has_failures_left() {
+    const std::lock_guard lock(mutex_);
+    return times_ > 0;
+  }
+
+  // From now on says that it has synced and does not.
+  void lie() { lies_ = true; }
 
   // `what` was promised of record `number`.
   void acknowledge(int number, std::string what = "stored") {
@@ -77,7 +85,8 @@ class Disk {
   struct File {
     sqlite3_file base;
     Disk* disk;
-    std::string* name;  // none for the files of no interest
+    std::string* name;     // none for the files of no interest
+    int told_of_failures;  // how many of its file's failed syncs this one has heard of, or was opened behind
   };
   static File& outer(sqlite3_file* file) { return *reinterpret_cast<File*>(file); }
   static sqlite3_file* inner(sqlite3_file* file) { return reinterpret_cast<sqlite3_file*>(&outer(file) + 1); }
@@ -90,7 +99,12 @@ class Disk {
     events_.push_back(std::move(event));
   }
 
-  bool fails(Fault fault) { return fault_ == fault && spared_-- <= 0 && times_-- > 0; }
+  bool fails(Fault fault, const File& file) {
+    const std::lock_guard lock(mutex_);
+    if (fault_ != fault || (!faulty_file_.empty() && (file.name == nullptr || *file.name != faulty_file_)))
+      return false;
+    return spared_-- <= 0 && times_-- > 0;
+  }
 
   int open(sqlite3_filename name, sqlite3_file* file, int flags, int* out) {
     const int status = system_->xOpen(system_, name, inner(file), flags, out);
@@ -98,6 +112,10 @@ class Disk {
     outer(file).disk = this;
     const bool kept = name != nullptr && (flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL)) != 0;
     outer(file).name = status == SQLITE_OK && kept ? new std::string(base_name(name)) : nullptr;
+    if (outer(file).name != nullptr) {
+      const std::lock_guard lock(mutex_);
+      outer(file).told_of_failures = failed_syncs_[*outer(file).name];
+    }
     return status;
   }
 
@@ -108,9 +126,9 @@ class Disk {
 
   static int write(sqlite3_file* file, const void* bytes, int size, sqlite3_int64 offset) {
     File& self = outer(file);
-    if (self.disk->fails(Fault::disk_full)) return SQLITE_FULL;
-    if (self.disk->fails(Fault::write_error)) return SQLITE_IOERR_WRITE;
-    const bool is_short = self.disk->fails(Fault::short_write);
+    if (self.disk->fails(Fault::disk_full, self)) return SQLITE_FULL;
+    if (self.disk->fails(Fault::write_error, self)) return SQLITE_IOERR_WRITE;
+    const bool is_short = self.disk->fails(Fault::short_write, self);
     if (is_short) size /= 2;
     if (self.name != nullptr) {
       self.disk->record({Event::Kind::write, *self.name, offset,
@@ -126,24 +144,32 @@ class Disk {
     return methods(file).xTruncate(inner(file), size);
   }
 
-  // Durability is simulated, so the true disk is spared.
+  // Durability is simulated, so the true disk is spared. A failure is told once to whoever has the file open
+  // then, as Linux does (errseq_t), though the sync that tells of it may itself have done everything.
   static int sync(sqlite3_file* file, int) {
     File& self = outer(file);
-    const bool failed = self.disk->fails(Fault::sync_error);
-    if (self.name != nullptr) {
+    const bool failed = self.disk->fails(Fault::sync_error, self);
+    if (self.name == nullptr) return failed ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+    if (!self.disk->lies_) {
       self.disk->record({failed ? Event::Kind::failed_sync : Event::Kind::sync, *self.name});
     }
-    return failed ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+    const std::lock_guard lock(self.disk->mutex_);
+    int& failures = self.disk->failed_syncs_[*self.name];
+    if (failed) ++failures;
+    return std::exchange(self.told_of_failures, failures) == failures ? SQLITE_OK : SQLITE_IOERR_FSYNC;
   }
 
   static const sqlite3_io_methods kMethods;
 
   sqlite3_vfs* system_ = sqlite3_vfs_find(nullptr);
   sqlite3_vfs vfs_;
-  std::atomic<Fault> fault_ = Fault::none;
-  std::atomic<int> times_ = 0;
-  std::atomic<int> spared_ = 0;
-  std::mutex mutex_;
+  std::atomic<bool> lies_ = false;
+  std::mutex mutex_;  // guards the rest
+  Fault fault_ = Fault::none;
+  int times_ = 0;
+  int spared_ = 0;
+  std::string faulty_file_;
+  std::map<std::string, int> failed_syncs_;
   std::vector<Event> events_;
 };
 

@@ -64,10 +64,13 @@ inline void expect_error(const auto& result, ErrorCode code, std::string_view pa
   EXPECT_NE(result.error().message.find(part), std::string::npos) << result.error().message;
 }
 
-// A folder that goes with the test.
+// A folder that begins empty and goes with the test.
 class Folder {
  public:
-  Folder() { std::filesystem::create_directories(path_); }
+  Folder() {
+    std::filesystem::remove_all(path_);  // of a test that was killed and had the same process id
+    std::filesystem::create_directories(path_);
+  }
   ~Folder() { std::filesystem::remove_all(path_); }
   std::string file(const std::string& name) const { return (path_ / name).string(); }
   const std::filesystem::path& path() const { return path_; }

@@ -26,12 +26,6 @@ namespace {
 constexpr std::size_t kGroupRows = 1024;
 constexpr std::size_t kGroupBytes = std::size_t{8} << 20;
 
-// The log is emptied, not only copied, when it holds what was erased, and when it exceeds so many
-// checkpoints' worth (64 MiB): readers have kept it from beginning anew.
-constexpr int kTruncateCheckpoints = 2;
-constexpr int kTruncatePatienceMilliseconds = 20;
-constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
-
 constexpr int kErasedAtOnce = 256;
 constexpr std::chrono::seconds kPatienceForEmptyLog{5};
 
@@ -93,6 +87,12 @@ Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& optio
       connection_(std::move(connection)),
       retention_(options_, retention_interval) {}
 
+Writer::~Writer() {
+  finish();
+  // What is in doubt the next start makes sure of; the connection, when it is closed, would not.
+  if (broken_ && connection_) leave_log(*connection_);
+}
+
 void Writer::finish() {
   {
     const std::lock_guard lock(mutex_);
@@ -144,17 +144,12 @@ Result<void> Writer::prepare_statements() {
   remover_ = *std::move(remover);
   count_unsettled();
 
-  log_frames_ = 0;
-  checkpointed_at_ = 0;
-  sqlite3_wal_hook(
-      connection_->get(),
-      [](void* writer, sqlite3*, const char*, int frames) {
-        auto& self = *static_cast<Writer*>(writer);
-        if (frames < self.log_frames_) self.checkpointed_at_ = 0;  // the log has begun anew
-        self.log_frames_ = frames;
-        return SQLITE_OK;
-      },
-      this);
+  auto log = LogKeeper::start(*connection_, checkpoint_frames_, [this](Steady::duration held_up) {
+    const std::lock_guard counting(mutex_);
+    counted_.checkpoints.add(held_up);
+  });
+  if (!log) return std::move(log).error();
+  log_ = *std::move(log);
   return {};
 }
 
@@ -254,7 +249,7 @@ void Writer::run() {
     // Under load a batch never ends, for what queues joins it.
     while (!batch.empty()) {
       write_group(batch);
-      checkpoint_when_due();
+      keep_log_short();
       retain_when_due();
       do_due_tasks();
     }
@@ -268,22 +263,19 @@ bool Writer::wait_for_work(std::deque<Pending>& batch) {
   const Steady::time_point idle_since = Steady::now();
   std::unique_lock lock(mutex_);
   while (!has_work()) {
-    Steady::time_point wake = Steady::time_point::max();
-    const bool checkpoints = log_frames_ > checkpointed_at_ || log_holds_erased_;
-    if (checkpoints) wake = std::max(idle_since, checkpoint_tried_) + kIdleBeforeCheckpoint;
-    // Nobody waits, so there is no share to keep to.
-    const bool retains = retention_.is_on() && !broken_;
-    if (retains) wake = std::min(wake, retention_.next_when_idle());
+    // Nobody waits, so retention has no share to keep to.
+    const Steady::time_point retention_due =
+        retention_.is_on() && !broken_ ? retention_.next_when_idle() : Steady::time_point::max();
+    const Steady::time_point log_due = broken_ ? Steady::time_point::max() : log_->next_when_idle(idle_since);
+    const Steady::time_point wake = std::min(retention_due, log_due);
     if (wake == Steady::time_point::max()) {
       wake_.wait(lock, has_work);
       break;
     }
     if (wake_.wait_until(lock, wake, has_work)) break;
     lock.unlock();
-    if (retains && Steady::now() >= retention_.next_when_idle()) retain();
-    if (checkpoints && Steady::now() >= std::max(idle_since, checkpoint_tried_) + kIdleBeforeCheckpoint) {
-      checkpoint(log_holds_erased_ ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
-    }
+    if (Steady::now() >= retention_due) retain();
+    if (Steady::now() >= log_due && !broken_) break_unless(log_->keep_short_when_idle());
     lock.lock();
   }
   batch.swap(queue_);
@@ -327,7 +319,7 @@ void Writer::do_task(Task& task) {
   if (broken_) outcome = recover();
   if (outcome) outcome = task.work();
   task.done(std::move(outcome));
-  checkpoint_when_due();
+  keep_log_short();
 }
 
 // Commits and answers the first records of the batch.
@@ -492,6 +484,8 @@ Result<void> Writer::recover() {
     *statement = Statement();
   }
   remover_.reset();
+  log_.reset();
+  if (connection_) leave_log(*connection_);
   connection_.reset();
   Result<std::unique_ptr<Connection>> opened = open_for_writing(path_);
   if (!opened) return std::move(opened).error();
@@ -511,33 +505,14 @@ Result<void> Writer::recover() {
   return {};
 }
 
-void Writer::checkpoint_when_due() {
-  if (log_frames_ - checkpointed_at_ < checkpoint_frames_) return;
-  const bool empties = log_holds_erased_ || log_frames_ > kTruncateCheckpoints * checkpoint_frames_;
-  checkpoint(empties ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
+void Writer::keep_log_short() {
+  if (!broken_) break_unless(log_->keep_short());
 }
 
-void Writer::checkpoint(int mode) {
-  checkpoint_tried_ = Steady::now();
-  if (broken_) return;
-  const std::lock_guard lock(connection_->mutex());
-  // Only TRUNCATE waits for readers; appends wait behind it, so it gives up soon and comes again.
-  sqlite3_busy_timeout(connection_->get(), kTruncatePatienceMilliseconds);
-  const int status = sqlite3_wal_checkpoint_v2(connection_->get(), nullptr, mode, nullptr, nullptr);
-  sqlite3_busy_timeout(connection_->get(), kBusyMilliseconds);
-  if (status == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE) {
-    log_frames_ = 0;
-    log_holds_erased_ = false;
-  }
-  {
-    const std::lock_guard counting(mutex_);
-    counted_.checkpoints.add(Steady::now() - checkpoint_tried_);
-  }
-  checkpointed_at_ = log_frames_;
-  if (status == SQLITE_OK || (status & 0xff) == SQLITE_BUSY) return;
-  // The log still holds everything. A full disk may get room again; of anything else, recover().
-  log::error(connection_->error("checkpoint").message);
-  broken_ = (status & 0xff) != SQLITE_FULL;
+void Writer::break_unless(const Result<void>& fine) {
+  if (fine) return;
+  log::error(fine.error().message);
+  broken_ = true;
 }
 
 void Writer::correct(Correction correction, Store::Completion done) {
@@ -596,7 +571,12 @@ Result<Erased> Writer::erase(const Choice& choice, const std::string& reason) {
   const Steady::time_point patience = Steady::now() + kPatienceForEmptyLog;
   do {
     const Result<void> done = perform([&]() -> Result<void> {
-      erased.log_is_empty = empty_log();
+      const Result<bool> emptied = log_->empty_of_erased();
+      if (!emptied) {
+        break_unless(emptied.error());
+        return emptied.error();
+      }
+      erased.log_is_empty = *emptied;
       return {};
     });
     if (!done) break;  // they are erased all the same
@@ -627,7 +607,7 @@ Result<void> Writer::erase_some(const Choice& choice, const std::string& reason,
     return status;
   });
   if (!committed) return committed;
-  if (step.records > 0) log_holds_erased_ = true;
+  if (step.records > 0) log_->has_erased();
   erased.records += step.records;
   erased.withdrawals += step.withdrawals;
   erased.corrections += step.corrections;
@@ -718,7 +698,7 @@ Result<void> Writer::keep_comparison(const std::string& destination, const Compa
 
 Result<void> Writer::keep_withdrawn(const std::string& destination, std::span<const Uuid> ids) {
   return perform([&]() -> Result<void> {
-    log_holds_erased_ = true;
+    log_->has_erased();
     return in_transaction([&](ChainPoint&) {
       Result<Statement> remove = Statement::prepare(
           *connection_, "DELETE FROM withdrawal WHERE destination = ?1 AND record_id = ?2");
@@ -732,12 +712,6 @@ Result<void> Writer::keep_withdrawn(const std::string& destination, std::span<co
       return status;
     });
   });
-}
-
-// Returns whether nothing that was erased is left in the log.
-bool Writer::empty_log() {
-  if (log_holds_erased_) checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
-  return !log_holds_erased_;
 }
 
 void Writer::retain_when_due() {
@@ -755,7 +729,7 @@ void Writer::retain() {
     const std::lock_guard counting(mutex_);
     counted_.retentions.add(step->spent);
   }
-  checkpoint_when_due();
+  keep_log_short();
 }
 
 WriterStatus Writer::status() {

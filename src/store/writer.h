@@ -21,16 +21,12 @@
 #include "base/result.h"
 #include "store/chain.h"
 #include "store/erase.h"
+#include "store/log_keeper.h"
 #include "store/retention.h"
 #include "store/sqlite.h"
 #include "store/store.h"
 
 namespace espy::store {
-
-// Frames of the write-ahead log (pages of 8 KiB, so 32 MiB in all) between two checkpoints. A checkpoint
-// holds up the commits behind it for tens of milliseconds, so not often; a long log slows the next start, so
-// not too seldom.
-inline constexpr int kCheckpointFrames = 4000;
 
 // Cassandra keeps labels in 16 bits.
 inline constexpr int kMaxLabel = 32'767;
@@ -50,7 +46,7 @@ class Writer {
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
-  ~Writer() { finish(); }
+  ~Writer();  // finishes
 
   // Refuses what comes after the call, and returns when what came before is committed and answered. The
   // connection stays open.
@@ -126,15 +122,15 @@ class Writer {
   Error abandon_commit(int status);
   void tell_operator(const Result<void>& outcome);
   Result<void> recover();
-  void checkpoint_when_due();
-  void checkpoint(int mode);
+  void keep_log_short();
+  // Stops acknowledging until recover() has succeeded, if there was a failure.
+  void break_unless(const Result<void>& fine);
   Result<void> append_correction(const Correction& correction);
   // Runs one statement as a transaction of its own.
   Result<void> write_out(const std::string& sql, const std::function<void(Statement&)>& bind);
   void count_unsettled();
   // Erases up to kErasedAtOnce records and adds them to `erased`; fewer: there are no more.
   Result<void> erase_some(const Choice& choice, const std::string& reason, Erased& erased);
-  bool empty_log();
   void retain_when_due();
   void retain();
 
@@ -166,16 +162,13 @@ class Writer {
   Statement insert_retry_;
   Statement insert_erasure_;
   std::optional<Remover> remover_;
+  std::unique_ptr<LogKeeper> log_;
   bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
   bool failing_ = false;  // the last group was refused
   std::optional<Uuid> last_stored_;
   Uuid greatest_id_;                             // no record has a greater one
   ChainPoint head_;                              // of what is committed
   std::map<std::string, std::int64_t> settled_;  // of each outbox that was opened
-  int log_frames_ = 0;                           // in the write-ahead log
-  int checkpointed_at_ = 0;                      // its frames when the last checkpoint was tried
-  bool log_holds_erased_ = false;                // what was erased can still be read from the log
-  Steady::time_point checkpoint_tried_{};
   Retention retention_;
 
   std::thread thread_;
