@@ -58,7 +58,7 @@ class DebianTest(ContainerCase):
                         "--volume", f"{DIST}:/new:ro", "--volume", f"{DIST}-{OLDER}:/old:ro", "--volume", f"{HERE}:/tests:ro",
                         "--volume", f"{PICTURES}:/pictures:ro", "espy-test-systemd"], check=True, capture_output=True)
         name = f"{self.name}-debian"
-        wait_for("systemd is up", lambda: docker("exec", name, "systemctl", "is-system-running") == "running", 60)
+        wait_for("systemd is up", lambda: docker("exec", name, "systemctl", "is-system-running") == "running")
         docker("exec", name, "bash", "-c", "mkdir /deb && cp /new/*.deb /old/*.deb /deb")
         done = subprocess.run(["podman", "exec", name, "bash", "/tests/debian-package.sh", VERSION, OLDER],
                               capture_output=True, text=True)
@@ -79,7 +79,7 @@ class TarballTest(ContainerCase):
             docker("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:5000",
                    "--volume", f"{tree}:/srv/some where/else:ro", "--volume", f"{PICTURES}:/pictures:ro", "--workdir", "/tmp",
                    "debian:bookworm-slim", "/srv/some where/else/bin/espy", "serve", "--host", "0.0.0.0")
-            wait_for("it answers", lambda: predict(port)[0] == 200, 60)
+            wait_for("it answers", lambda: predict(port)[0] == 200)
             program = "/srv/some where/else/bin/espy"
             self.assertIn(VERSION, docker("exec", name, program, "--version"))
             self.assertRegex(docker("exec", name, program, "predict", "digits", "/pictures/seven.png"), "seven.png: 7 ")
