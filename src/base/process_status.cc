@@ -7,20 +7,16 @@
 #include <charconv>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <string>
 #include <system_error>
 
+#include "base/file.h"
+
 namespace espy {
 namespace {
 
-std::string content_of(const char* path) {
-  std::ifstream file(path);
-  std::ostringstream content;
-  content << file.rdbuf();
-  return std::move(content).str();
-}
+constexpr std::size_t kMaxStatBytes = 4096;
 
 // Returns the seconds since 1970 at which the system started. /proc/stat has them, too, but services often do
 // not see it (systemd's ProcSubset=pid).
@@ -38,9 +34,10 @@ double boot_time() {
 ProcessStatus read_process_status() {
   ProcessStatus status;
   // The second field is the program's name in brackets, which may hold anything; the rest are numbers.
-  const std::string text = content_of("/proc/self/stat");
-  if (const std::size_t name_end = text.rfind(')'); name_end != text.npos) {
-    std::istringstream fields(text.substr(name_end + 1));
+  const Result<std::string> text = read_file("/proc/self/stat", kMaxStatBytes);
+  if (const std::size_t name_end = text ? text->rfind(')') : std::string::npos;
+      name_end != std::string::npos) {
+    std::istringstream fields(text->substr(name_end + 1));
     std::array<std::string, 22> field;  // the third field of proc(5) is the first one here
     for (std::string& one : field) fields >> one;
     const auto number = [&](int proc_number) {

@@ -5,18 +5,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <thread>
 
+#include "base/file.h"
+
 namespace espy {
 namespace {
 
-std::string content_of(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+constexpr std::size_t kMaxQuotaBytes = 256;
 
 // Returns the path of this process's group below the file system of groups; in a container it is "/".
 std::filesystem::path own_group() {
@@ -48,7 +46,8 @@ int usable_processors() {
   const std::filesystem::path root = "/sys/fs/cgroup";
   // Each group above may allow less.
   for (std::filesystem::path group = root / own_group();; group = group.parent_path()) {
-    if (const auto allowed = processors_in_quota(content_of(group / "cpu.max"))) {
+    const Result<std::string> quota = read_file(group / "cpu.max", kMaxQuotaBytes);
+    if (const auto allowed = quota ? processors_in_quota(*quota) : std::nullopt) {
       processors = std::min(processors, *allowed);
     }
     if (group == root || !group.has_relative_path() || group == group.parent_path()) break;

@@ -40,6 +40,7 @@ struct Routes::Call {
 std::string_view told(const Error& error);
 
 Response json_response(JsonWriter json);
+Response json_response(std::string text);
 
 // The response, with what the access log says of the records that it is about.
 Response told_of(const store::Record& record, Response response);

@@ -13,10 +13,6 @@ namespace {
 
 constexpr std::string_view kBinaryType = "application/octet-stream";
 
-Response json_text(std::string text) {
-  return {.content_type = kJsonType, .body = std::move(text), .fields = std::string(kNoStore)};
-}
-
 std::optional<std::int64_t> parse_version_number(std::string_view text) {
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -135,7 +131,7 @@ void Routes::infer(Call& call) const {
         const std::vector<service::Tensor> outputs =
             request.inference.make_outputs(*answers, model->model().class_names());
         InferResponse written = write_infer_response(request, model->name(), model->number(), outputs);
-        Response response = json_text(std::move(written.body));
+        Response response = json_response(std::move(written.body));
         if (written.json_bytes) {
           response.content_type = kBinaryType;
           response.fields += format("Inference-Header-Content-Length: {}\r\n", *written.json_bytes);
@@ -192,7 +188,7 @@ void Routes::change_repository(Call& call, const service::Lane::Change& change) 
   const Result<RepositoryRequest> request = parse_repository_request(call.request.body);
   if (!request) return call.respond(plain_error(request.error()));
   call.lane.change(change, [respond = std::move(call.respond)](Result<void> changed) {
-    respond(changed ? json_text({}) : plain_error(changed.error()));
+    respond(changed ? json_response(std::string()) : plain_error(changed.error()));
   });
 }
 

@@ -213,9 +213,11 @@ constexpr std::string_view kLoginFields[] = {"key", "next"};
 
 }  // namespace
 
-Response json_response(JsonWriter json) {
-  return {.content_type = kJsonType, .body = std::move(json).text(), .fields = std::string(kNoStore)};
+Response json_response(std::string text) {
+  return {.content_type = kJsonType, .body = std::move(text), .fields = std::string(kNoStore)};
 }
+
+Response json_response(JsonWriter json) { return json_response(std::move(json).text()); }
 
 // What is said of an error to the outside; why we failed ourselves is for the operator alone.
 std::string_view told(const Error& error) {

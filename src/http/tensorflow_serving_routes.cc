@@ -14,10 +14,6 @@ namespace {
 
 constexpr std::size_t kShownBytes = 64;
 
-Response json_text(std::string text) {
-  return {.content_type = kJsonType, .body = std::move(text), .fields = std::string(kNoStore)};
-}
-
 // Returns the version that a path names: by its number or its label, or the one that answers without either.
 Result<std::shared_ptr<const service::ServedModel>> find_servable(const service::Registry& registry,
                                                                   std::string_view name,
@@ -78,17 +74,17 @@ void Routes::show_servable(Call& call) const {
     return call.respond(plain_error(
         404, format("Could not find any versions of model {}", call.segment().substr(0, kShownBytes))));
   }
-  if (call.segments[1].empty()) return call.respond(json_text(write_status(*entry, entry->versions)));
+  if (call.segments[1].empty()) return call.respond(json_response(write_status(*entry, entry->versions)));
   const auto model = servable(call);
   if (!model) return call.respond(plain_error(model.error()));
   const service::ModelVersion version{.number = (*model)->number(), .served = *model, .reason = {}};
-  call.respond(json_text(write_status(*entry, {&version, 1})));
+  call.respond(json_response(write_status(*entry, {&version, 1})));
 }
 
 void Routes::show_servable_metadata(Call& call) const {
   const auto model = servable(call);
   if (!model) return call.respond(plain_error(model.error()));
-  call.respond(json_text(write_metadata(**model)));
+  call.respond(json_response(write_metadata(**model)));
 }
 
 void Routes::classify_pictures(Call& call, std::shared_ptr<const service::ServedModel> model,
@@ -107,7 +103,7 @@ void Routes::classify_pictures(Call& call, std::shared_ptr<const service::Served
   call.lane.classify_together(
       std::move(uploads), [write = std::move(write),
                            respond = std::move(call.respond)](Result<std::vector<service::Answer>> answers) {
-        respond(answers ? told_of(*answers, json_text(write(*answers))) : plain_error(answers.error()));
+        respond(answers ? told_of(*answers, json_response(write(*answers))) : plain_error(answers.error()));
       });
 }
 
