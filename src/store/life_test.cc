@@ -326,6 +326,25 @@ TEST_F(Life, EmptiesTheLogOnceAReaderLetsGoOfIt) {
   EXPECT_EQ(files_with(secret), std::vector<std::string>());
 }
 
+TEST_F(Life, EmptiesALogThatAnEarlierWriterLeftBesideAReader) {
+  const std::string secret = upload_bytes(5);
+  auto store = open();
+  fill(*store, 0, 10);
+  auto reader = open_for_reading(path_);
+  ASSERT_TRUE((*reader)->execute("BEGIN; SELECT count(*) FROM record;", "read"));
+  const Result<Erased> erased = store->erase({.id = make_record(5).id}, "");
+  ASSERT_TRUE(erased);
+  EXPECT_FALSE(erased->log_is_empty);
+  store.reset();
+  store = open();
+  EXPECT_FALSE(files_with(secret).empty());
+  ASSERT_TRUE((*reader)->execute("COMMIT", "read"));
+  for (int wait = 0; wait < 500 && !files_with(secret).empty(); ++wait) {
+    std::this_thread::sleep_for(milliseconds{20});
+  }
+  EXPECT_EQ(files_with(secret), std::vector<std::string>());
+}
+
 TEST_F(Life, EmptiesTheLogAlsoWhileMoreIsAppended) {
   constexpr int kFrames = 200;
   const std::string secret = upload_bytes(1 << 20);

@@ -33,7 +33,11 @@ class LogKeeper {
 
   LogKeeper(const LogKeeper&) = delete;
   LogKeeper& operator=(const LogKeeper&) = delete;
-  ~LogKeeper();  // waits for the copy that runs
+  ~LogKeeper();  // stops
+
+  // Waits for the copy that runs, and lets none begin any more. Before the connection is closed: with an
+  // error, it has to leave_log(). Errors: as of keep_short().
+  Result<void> stop();
 
   // Does what is due. To be called after each commit.
   // Errors: unavailable: a write or a sync failed, and what the disk holds is in doubt until the store is
@@ -45,7 +49,7 @@ class LogKeeper {
   // Errors: as of keep_short().
   Result<void> keep_short_when_idle();
 
-  // Says that what the last commit erased can still be read from the log.
+  // Says that what the next or the last commit erases can still be read from the log.
   void has_erased() { holds_erased_ = true; }
   // Empties the log if it holds what was erased, and returns whether nothing of that is left in it: readers
   // may stand in the way. Errors: as of keep_short().
@@ -81,7 +85,8 @@ class LogKeeper {
   std::condition_variable changed_;
   Copying copying_ = Copying::no;
   bool closing_ = false;
-  int copied_ = 0;  // frames of the log that are in the database
+  int copied_ = 0;      // frames of the log that are in the database
+  int beginnings_ = 0;  // how often the log has begun anew
   Result<void> failure_;
   std::thread thread_;
 };

@@ -64,7 +64,7 @@ int copy_again(const File& log, const File& database, int frames) {
   std::vector<std::uint8_t> content(page_size);
   for (const auto& [page, offset] : newest) {
     const std::int64_t place = (std::int64_t{page} - 1) * page_bytes;
-    // The database has become shorter since: the page is not of it any more.
+    // The database has become shorter since, or a newer frame of the page stands behind those.
     if (place + page_bytes > size) continue;
     if (status == SQLITE_OK) status = log.read(content, offset);
     if (status == SQLITE_OK) status = database.write(content, place);

@@ -189,10 +189,13 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path, st
     return std::move(taken).error();
   if (Result<void> taken = require(connection, "synchronous", "2"); !taken) return std::move(taken).error();
 
-  const Result<void> migrated = migrate(connection, *found, version);
-  if (!migrated) return migrated.error();
-
+  // Before a migration writes behind it, and what the migration writes as well.
   if (Result<void> redone = redo_log(connection); !redone) return std::move(redone).error();
+  if (*found < version) {
+    Result<void> migrated = migrate(connection, *found, version);
+    if (migrated) migrated = redo_log(connection);
+    if (!migrated) return std::move(migrated).error();
+  }
   leave_log(connection, false);
   return opened;
 }

@@ -19,11 +19,12 @@ inline constexpr std::int64_t kSchemaVersion = 8;
 inline constexpr int kBusyMilliseconds = 5000;
 
 // The one connection that may write. SQLite 3.7.0 to 3.51.2 can corrupt a database that two connections
-// checkpoint (sqlite.org/wal.html#walresetbug); Debian 12's 3.40.1 is one of them: whoever else does so is
-// LogKeeper, which says why that is safe. The caller holds the LockFile. Creates the file, or migrates it up
-// to `version`. What an earlier process left in the write-ahead log is moved into the database and fsynced
-// before this returns (as redo_log() does it). Errors: unavailable (cannot be opened or written, or the
-// settings do not take), corrupt (not a store, or newer than this program).
+// checkpoint (sqlite.org/wal.html#walresetbug); Debian 12's 3.40.1 is one of them: who else does so is
+// LogKeeper, which says why that is safe. The caller holds the LockFile.
+// Creates the file, or migrates it up to `version`. What an earlier process left in the write-ahead log is
+// made sure of: redo_log().
+// Errors: unavailable (cannot be opened or written, or the settings do not take), corrupt (not a store, or
+// newer than this program).
 Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
                                                      std::int64_t version = kSchemaVersion);
 

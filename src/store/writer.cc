@@ -28,6 +28,7 @@ constexpr std::size_t kGroupBytes = std::size_t{8} << 20;
 
 constexpr int kErasedAtOnce = 256;
 constexpr std::chrono::seconds kPatienceForEmptyLog{5};
+constexpr std::chrono::milliseconds kBetweenEmptyings{20};
 
 constexpr std::string_view kFindRecord = "SELECT 1 FROM record INDEXED BY record_page WHERE id = ?1";
 
@@ -89,6 +90,7 @@ Writer::Writer(std::shared_ptr<Connection> connection, const StoreOptions& optio
 
 Writer::~Writer() {
   finish();
+  if (log_) break_unless(log_->stop());
   // What is in doubt the next start makes sure of; the connection, when it is closed, would not.
   if (broken_ && connection_) leave_log(*connection_);
 }
@@ -477,7 +479,7 @@ void Writer::tell_operator(const Result<void>& outcome) {
 }
 
 // What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
-// has been opened anew, which moves the whole log into the database, and holds what was acknowledged before.
+// has been opened anew, which redoes the log, and holds what was acknowledged before.
 Result<void> Writer::recover() {
   for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_, &find_correction_,
                                &insert_correction_, &find_earlier_, &insert_retry_, &insert_erasure_}) {
@@ -580,6 +582,7 @@ Result<Erased> Writer::erase(const Choice& choice, const std::string& reason) {
       return {};
     });
     if (!done) break;  // they are erased all the same
+    if (!erased.log_is_empty) std::this_thread::sleep_for(kBetweenEmptyings);
   } while (!erased.log_is_empty && Steady::now() < patience);
   return erased;
 }
