@@ -479,8 +479,22 @@ void Writer::tell_operator(const Result<void>& outcome) {
 }
 
 // What a failed write or fsync has left on the disk nobody knows, so nothing is acknowledged until the file
-// has been opened anew, which redoes the log, and holds what was acknowledged before.
+// has been opened anew, which redoes the log, and holds what was acknowledged before. That may take a while,
+// and a disk may stay dead: so only half of the time goes into it, and whoever comes in the other half is
+// refused at once.
 Result<void> Writer::recover() {
+  const Steady::time_point begin = Steady::now();
+  if (begin < recovery_due_) return not_recovered_;
+  Result<void> recovered = open_anew();
+  const Steady::time_point end = Steady::now();
+  if (!recovered) {
+    not_recovered_ = recovered;
+    recovery_due_ = end + (end - begin);
+  }
+  return recovered;
+}
+
+Result<void> Writer::open_anew() {
   for (Statement* statement : {&begin_, &find_, &insert_, &commit_, &rollback_, &find_correction_,
                                &insert_correction_, &find_earlier_, &insert_retry_, &insert_erasure_}) {
     *statement = Statement();

@@ -121,7 +121,9 @@ class Writer {
   int find_earlier(Retry& retry);
   Error abandon_commit(int status);
   void tell_operator(const Result<void>& outcome);
+  // Opens the file anew; behind a failure not at once again, but returns that failure.
   Result<void> recover();
+  Result<void> open_anew();
   void keep_log_short();
   // Stops acknowledging until recover() has succeeded, if there was a failure.
   void break_unless(const Result<void>& fine);
@@ -163,8 +165,10 @@ class Writer {
   Statement insert_erasure_;
   std::optional<Remover> remover_;
   std::unique_ptr<LogKeeper> log_;
-  bool broken_ = false;   // a write failed in a way that leaves in doubt what the disk holds
-  bool failing_ = false;  // the last group was refused
+  bool broken_ = false;         // a write failed in a way that leaves in doubt what the disk holds
+  bool failing_ = false;        // the last group was refused
+  Result<void> not_recovered_;  // why, until it is tried again
+  Steady::time_point recovery_due_{};
   std::optional<Uuid> last_stored_;
   Uuid greatest_id_;                             // no record has a greater one
   ChainPoint head_;                              // of what is committed
