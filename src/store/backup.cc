@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "base/format.h"
@@ -16,8 +18,8 @@
 namespace espy::store {
 namespace {
 
-// Pages that are copied at once: 8 MiB.
-constexpr int kPagesAtOnce = 1024;
+// Pages that are copied at once: 1 MiB. Commits beside a backup wait for the disk behind each such piece.
+constexpr int kPagesAtOnce = 128;
 
 // Removes what was begun unless it was finished.
 class Part {
@@ -56,10 +58,12 @@ Result<void> copy_pages(Connection& source, Connection& target) {
   if (auto begun = source.execute("BEGIN; SELECT count(*) FROM sqlite_schema;", "read"); !begun) return begun;
   sqlite3_backup* const backup = sqlite3_backup_init(target.get(), "main", source.get(), "main");
   int status = backup == nullptr ? SQLITE_ERROR : SQLITE_OK;
-  // Synced as it goes: the whole at its end would hold up the syncs of the commits beside it.
+  // Synced as it goes, and with pauses: else the disk would have no time for the commits beside it.
   while (status == SQLITE_OK) {
+    const auto begin = std::chrono::steady_clock::now();
     status = sqlite3_backup_step(backup, kPagesAtOnce);
     if (status == SQLITE_OK) status = File::database(target).sync();
+    if (status == SQLITE_OK) std::this_thread::sleep_for(std::chrono::steady_clock::now() - begin);
   }
   sqlite3_backup_finish(backup);
   Result<void> copied;
