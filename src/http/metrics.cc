@@ -178,7 +178,8 @@ void append_history(Text& text, const store::HistoryStatus& status, Timestamp no
                 writer.oldest_waiting.count());
     text.histogram("espy_commit_seconds", "Commits with their fsync; each carries one group of records.",
                    writer.commits);
-    text.histogram("espy_checkpoint_seconds", "Checkpoints by the writer; commits wait behind them.", writer.checkpoints);
+    text.histogram("espy_checkpoint_seconds", "Checkpoints by the writer; commits wait behind them.",
+                   writer.checkpoints);
     text.histogram("espy_retention_step_seconds", "Steps of retention; commits wait behind them.",
                    writer.retentions);
   }
