@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "store/schema.h"
 
 namespace espy::store {
 namespace {
@@ -19,10 +18,19 @@ constexpr int kCopies = 16;
 // A log that exceeds so many of its lengths (64 MiB) was kept from beginning anew by readers, or by copies
 // that never end; then the writer waits for them, for readers a little.
 constexpr int kPatientLengths = 2;
-constexpr int kPatienceMilliseconds = 20;
 constexpr std::chrono::seconds kIdleBeforeCheckpoint{1};
 
 bool is(int status, int kind) { return (status & 0xff) == kind; }
+
+// Readers may stand in the way, and a full disk may get room again; behind any other failure the disk is in
+// doubt.
+Result<void> outcome_of(const Connection& connection, int status) {
+  if (status == SQLITE_OK || is(status, SQLITE_BUSY)) return {};
+  const Error error = connection.error("checkpoint", status);
+  if (!is(status, SQLITE_FULL)) return error;
+  log::error(error.message);
+  return {};
+}
 
 }  // namespace
 
@@ -94,7 +102,7 @@ void LogKeeper::run_copier() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [&] { return copying_ == Copying::asked || closing_; });
-    if (closing_) break;
+    if (closing_) return;
     copying_ = Copying::running;
     const int beginnings = beginnings_;
     lock.unlock();
@@ -106,20 +114,14 @@ void LogKeeper::run_copier() {
     if (!outcome) failure_ = std::move(outcome);
     changed_.notify_all();
   }
-  copying_ = Copying::no;
 }
 
 Result<void> LogKeeper::copy(int& copied) {
-  int status =
-      sqlite3_wal_checkpoint_v2(copier_->get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, &copied);
+  int status = store::checkpoint(*copier_, SQLITE_CHECKPOINT_PASSIVE, copied);
   // SQLite syncs only what reaches the end of the log; of the rest the writer's checkpoint would have to wait
   // for all at once.
   if (status == SQLITE_OK) status = File::database(*copier_).sync();
-  if (status == SQLITE_OK || is(status, SQLITE_BUSY)) return {};
-  const Error error = copier_->error("checkpoint", status);
-  if (!is(status, SQLITE_FULL)) return error;
-  log::error(error.message);
-  return {};
+  return outcome_of(*copier_, status);
 }
 
 Result<void> LogKeeper::take_failure() {
@@ -188,10 +190,7 @@ Result<void> LogKeeper::checkpoint(int mode) {
   int status = SQLITE_OK;
   {
     const std::lock_guard lock(connection_.mutex());
-    // Appends wait behind a checkpoint that waits for readers, so it gives up soon and comes again.
-    sqlite3_busy_timeout(connection_.get(), kPatienceMilliseconds);
-    status = sqlite3_wal_checkpoint_v2(connection_.get(), nullptr, mode, nullptr, &copied);
-    sqlite3_busy_timeout(connection_.get(), kBusyMilliseconds);
+    status = store::checkpoint(connection_, mode, copied);
   }
   if (status == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE) {
     frames_ = 0;
@@ -204,12 +203,8 @@ Result<void> LogKeeper::checkpoint(int mode) {
   if (status == SQLITE_OK || is(status, SQLITE_BUSY)) {
     const std::lock_guard lock(mutex_);
     copied_ = copied;
-    return {};
   }
-  const Error error = connection_.error("checkpoint", status);
-  if (!is(status, SQLITE_FULL)) return error;
-  log::error(error.message);
-  return {};
+  return outcome_of(connection_, status);
 }
 
 }  // namespace espy::store

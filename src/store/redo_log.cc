@@ -7,8 +7,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "store/schema.h"
-
 namespace espy::store {
 namespace {
 
@@ -20,7 +18,6 @@ constexpr std::int64_t kFrameHeaderBytes = 24;
 // SQLite itself writes pages, of 64 KiB at most, and its VFS takes the size of a write modulo 128 KiB
 // (os_unix.c).
 constexpr std::size_t kBytesAtOnce = std::size_t{1} << 16;
-constexpr int kPatienceMilliseconds = 20;
 
 // A big-endian number of 32 bits.
 int read_number(const File& file, std::int64_t offset, std::uint32_t& number) {
@@ -82,16 +79,10 @@ Result<void> redo_log(Connection& connection) {
   assert(log.is_open());
   int status = write_over_itself(log);
   int copied = 0;
-  if (status == SQLITE_OK) {
-    status =
-        sqlite3_wal_checkpoint_v2(connection.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, &copied);
-  }
+  if (status == SQLITE_OK) status = checkpoint(connection, SQLITE_CHECKPOINT_PASSIVE, copied);
   if (status == SQLITE_OK) status = copy_again(log, File::database(connection), copied);
   if (status == SQLITE_OK) {
-    sqlite3_busy_timeout(connection.get(), kPatienceMilliseconds);
-    status =
-        sqlite3_wal_checkpoint_v2(connection.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
-    sqlite3_busy_timeout(connection.get(), kBusyMilliseconds);
+    status = checkpoint(connection, SQLITE_CHECKPOINT_TRUNCATE, copied);
     if ((status & 0xff) == SQLITE_BUSY) status = SQLITE_OK;
   }
   if (status != SQLITE_OK) return connection.error("recover", status);

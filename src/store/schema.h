@@ -15,9 +15,6 @@ namespace espy::store {
 // The version that this program writes: the number of the newest file in migrations/.
 inline constexpr std::int64_t kSchemaVersion = 8;
 
-// How long a connection waits for another's short hold on the file: opening, recovery.
-inline constexpr int kBusyMilliseconds = 5000;
-
 // The one connection that may write. SQLite 3.7.0 to 3.51.2 can corrupt a database that two connections
 // checkpoint (sqlite.org/wal.html#walresetbug); Debian 12's 3.40.1 is one of them: who else does so is
 // LogKeeper, which says why that is safe. The caller holds the LockFile.

@@ -48,6 +48,14 @@ Error Connection::error(std::string_view purpose, int status) const {
           format("cannot {} store {}: {}", purpose, path_, reason)};
 }
 
+int checkpoint(Connection& connection, int mode, int& copied) {
+  constexpr int kPatienceMilliseconds = 20;
+  sqlite3_busy_timeout(connection.get(), kPatienceMilliseconds);
+  const int status = sqlite3_wal_checkpoint_v2(connection.get(), nullptr, mode, nullptr, &copied);
+  sqlite3_busy_timeout(connection.get(), kBusyMilliseconds);
+  return status;
+}
+
 void leave_log(Connection& connection, bool leaves) {
   sqlite3_db_config(connection.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leaves ? 1 : 0, nullptr);
 }

@@ -50,6 +50,14 @@ class Connection {
   std::mutex mutex_;
 };
 
+// How long a connection waits for another's short hold on the file: opening, recovery.
+inline constexpr int kBusyMilliseconds = 5000;
+
+// Checkpoints in that mode (SQLITE_CHECKPOINT_...). One that waits for readers gives up after 20 ms, because
+// appends wait behind it. Sets how many frames of the log are in the database then. Returns SQLITE_OK or the
+// failure.
+int checkpoint(Connection& connection, int mode, int& copied);
+
 // Whether the connection, when it is the last one that is closed, leaves the log behind as it is, instead of
 // copying it into the database and removing it as SQLite does by itself.
 void leave_log(Connection& connection, bool leaves = true);
