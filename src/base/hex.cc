@@ -27,11 +27,11 @@ std::uint8_t value_of(char digit) { return kValues[static_cast<std::uint8_t>(dig
 }  // namespace
 
 std::string to_hex(std::span<const std::uint8_t> bytes) {
-  std::string text;
-  text.reserve(bytes.size() * 2);
+  std::string text(bytes.size() * 2, '\0');
+  auto place = text.begin();
   for (const std::uint8_t byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 0x0f];
+    *place++ = kDigits[byte >> 4];
+    *place++ = kDigits[byte & 0x0f];
   }
   return text;
 }

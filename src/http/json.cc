@@ -1,7 +1,8 @@
 #include "http/json.h"
 
-#include <algorithm>
+#include <array>
 #include <boost/json/serialize.hpp>
+#include <charconv>
 #include <iterator>
 
 #include "base/foreign_text.h"
@@ -13,7 +14,15 @@ namespace {
 
 // Most texts are plain ASCII, which needs no escape and cannot be broken UTF-8.
 bool is_plain(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; });
+  bool plain = true;  // looks at all of it, which compilers turn into a few vector instructions
+  for (const char c : text) plain &= c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+  return plain;
+}
+
+template <typename Integer>
+void append_integer(std::string& text, Integer number) {
+  std::array<char, 20> digits;
+  text.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr);
 }
 
 }  // namespace
@@ -55,13 +64,13 @@ JsonWriter& JsonWriter::value(std::string_view text) {
 
 JsonWriter& JsonWriter::value(std::int64_t number) {
   separate();
-  fmt::format_to(std::back_inserter(text_), "{}", number);
+  append_integer(text_, number);
   return *this;
 }
 
 JsonWriter& JsonWriter::value(std::uint64_t number) {
   separate();
-  fmt::format_to(std::back_inserter(text_), "{}", number);
+  append_integer(text_, number);
   return *this;
 }
 

@@ -1,6 +1,7 @@
 // JSON that we write (RFC 8259).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -15,6 +16,8 @@ inline constexpr std::string_view kJsonType = "application/json";
 // Appends values in order and puts the commas. Text that is not UTF-8 comes out with U+FFFD in its place.
 class JsonWriter {
  public:
+  JsonWriter() { text_.reserve(kUsualBytes); }
+
   JsonWriter& begin_object() { return open('{'); }
   JsonWriter& end_object() { return close('}'); }
   JsonWriter& begin_array() { return open('['); }
@@ -43,6 +46,8 @@ class JsonWriter {
   JsonWriter& open(char bracket);
   JsonWriter& close(char bracket);
   void separate();
+
+  static constexpr std::size_t kUsualBytes = 640;  // holds a record
 
   std::string text_;
 };

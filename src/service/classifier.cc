@@ -52,9 +52,15 @@ struct Together {
   std::chrono::nanoseconds cost{};  // of those, to the loop
 };
 
-struct Outcome {
+// A request that is predicted.
+struct Predicted {
   std::shared_ptr<Work> work;          // or
   std::shared_ptr<Together> together;  // of a request with several
+};
+
+// What one commit, or its failure, says to the requests of one batch.
+struct Outcome {
+  std::vector<Predicted> requests;
   Result<void> result;
 };
 
@@ -179,8 +185,7 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   Result<void> admit();
   Result<std::shared_ptr<Work>> prepare(Request request, std::shared_ptr<const ServedModel>& served);
   void put_into_batch(const std::shared_ptr<const ServedModel>& served, std::shared_ptr<Work> work);
-  void append(const std::shared_ptr<Work>& work);
-  void append(const std::shared_ptr<Together>& together);
+  void append(std::vector<Predicted> requests);
   void classify(Request request, Completion done);
   void classify_together(std::vector<Request> requests, TogetherCompletion done);
   void correct(Opinion opinion, std::function<void(Result<store::Record>)> done);
@@ -188,12 +193,15 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   void look_back(std::function<Result<Found>(store::History&)> look, std::function<void(Result<Found>)> done);
   void predict_all();
   void predict(Batch& batch);
-  void record(std::shared_ptr<Work> work, model::Prediction prediction, const model::Model& model);
+  std::optional<Predicted> record(std::shared_ptr<Work> work, model::Prediction prediction,
+                                  const model::Model& model);
   void hand_over_change(Result<void> outcome, std::function<void(Result<void>)> done);
   Answer answer_from(Work&& work) const;
   void hand_over(Outcome outcome);
   void note(const Result<void>& result, const Work& work, std::chrono::steady_clock::time_point now);
   void deliver();
+  void answer(const Predicted& request, const Result<void>& result,
+              std::chrono::steady_clock::time_point now);
 
   Classifier& classifier;
   Schedule schedule;
@@ -392,6 +400,7 @@ void Lane::State::predict(Batch& batch) {
     batch.tally->add(Tally::queue, count, waited);
     batch.tally->add(Tally::inference, count, spent);
     batch.tally->add_execution(count, works[begin]->entry.record.time);
+    std::vector<Predicted> requests;
     for (std::size_t i = 0; i < count; ++i) {
       works[begin + i]->predicted = end;
       const auto cost =
@@ -401,13 +410,16 @@ void Lane::State::predict(Batch& batch) {
       } else {
         admission.add_cost(cost);
       }
-      record(std::move(works[begin + i]), std::move(predictions[i]), batch.predictor->model());
+      auto request = record(std::move(works[begin + i]), std::move(predictions[i]), batch.predictor->model());
+      if (request) requests.push_back(*std::move(request));
     }
+    if (!requests.empty()) append(std::move(requests));
   }
 }
 
-void Lane::State::record(std::shared_ptr<Work> work, model::Prediction prediction,
-                         const model::Model& model) {
+// Writes what the model says into the record. Returns the request, when it waits for no other picture.
+std::optional<Predicted> Lane::State::record(std::shared_ptr<Work> work, model::Prediction prediction,
+                                             const model::Model& model) {
   const std::vector<std::string>& names = model.class_names();
   const auto index_of = [](int label) { return static_cast<std::size_t>(label); };
   store::Record& record = work->entry.record;
@@ -428,32 +440,30 @@ void Lane::State::record(std::shared_ptr<Work> work, model::Prediction predictio
   if (!work->id.empty()) {
     work->entry.retry = std::make_unique<store::Retry>(store::Retry{.key = retry_key(*work), .earlier = {}});
   }
-  if (const auto together = std::move(work->together)) {
-    together->works[work->index] = work;
-    if (++together->predicted == together->works.size()) {
-      admission.add_cost(together->cost);
-      append(together);
-    }
-  } else {
-    append(work);
-  }
+  const auto together = std::move(work->together);
+  if (!together) return Predicted{std::move(work), nullptr};
+  const std::size_t index = work->index;
+  together->works[index] = std::move(work);
+  if (++together->predicted < together->works.size()) return {};
+  admission.add_cost(together->cost);
+  return Predicted{nullptr, together};
 }
 
-void Lane::State::append(const std::shared_ptr<Work>& work) {
-  admission.append(std::chrono::steady_clock::now());
-  classifier.store().append(std::shared_ptr<const store::Entry>(work, &work->entry),
-                            [self = shared_from_this(), work](Result<void> result) mutable {
-                              self->hand_over({std::move(work), nullptr, std::move(result)});
-                            });
-}
-
-void Lane::State::append(const std::shared_ptr<Together>& together) {
-  admission.append(std::chrono::steady_clock::now());
+// What was predicted together is kept and answered together: one call for each batch, not for each request,
+// to the writer's thread and back.
+void Lane::State::append(std::vector<Predicted> requests) {
+  const auto now = std::chrono::steady_clock::now();
   std::vector<std::shared_ptr<const store::Entry>> entries;
-  for (const auto& work : together->works) entries.emplace_back(work, &work->entry);
+  for (const Predicted& request : requests) {
+    admission.append(now);
+    if (request.work) entries.emplace_back(request.work, &request.work->entry);
+    if (!request.together) continue;
+    for (const auto& work : request.together->works) entries.emplace_back(work, &work->entry);
+  }
   classifier.store().append_together(
-      std::move(entries), [self = shared_from_this(), together = together](Result<void> result) mutable {
-        self->hand_over({nullptr, std::move(together), std::move(result)});
+      std::move(entries),
+      [self = shared_from_this(), requests = std::move(requests)](Result<void> result) mutable {
+        self->hand_over({std::move(requests), std::move(result)});
       });
 }
 
@@ -549,32 +559,30 @@ void Lane::State::deliver() {
     const std::lock_guard lock(mutex);
     burst.swap(outcomes);
   }
-  admission.settle(burst.size());
   const auto now = std::chrono::steady_clock::now();
-  for (Outcome& outcome : burst) {
-    const auto count = [&](const Work& work) {
-      work.tally->add(outcome.result ? Tally::success : Tally::failure, 1, now - work.arrival);
-      note(outcome.result, work, now);
-    };
-    if (const auto& together = outcome.together) {
-      for (const auto& work : together->works) count(*work);
-      if (!outcome.result) {
-        together->done(std::move(outcome.result).error());
-        continue;
-      }
-      std::vector<Answer> answers;
-      for (const auto& work : together->works) answers.push_back(answer_from(std::move(*work)));
-      together->done(std::move(answers));
-      continue;
-    }
-    count(*outcome.work);
-    const Lane::Completion done = std::move(outcome.work->done);
-    if (outcome.result) {
-      done(answer_from(std::move(*outcome.work)));
-    } else {
-      done(std::move(outcome.result).error());
-    }
+  for (const Outcome& outcome : burst) {
+    admission.settle(outcome.requests.size());
+    for (const Predicted& request : outcome.requests) answer(request, outcome.result, now);
   }
+}
+
+void Lane::State::answer(const Predicted& request, const Result<void>& result,
+                         std::chrono::steady_clock::time_point now) {
+  const auto count = [&](const Work& work) {
+    work.tally->add(result ? Tally::success : Tally::failure, 1, now - work.arrival);
+    note(result, work, now);
+  };
+  if (const auto& together = request.together) {
+    for (const auto& work : together->works) count(*work);
+    if (!result) return together->done(result.error());
+    std::vector<Answer> answers;
+    for (const auto& work : together->works) answers.push_back(answer_from(std::move(*work)));
+    return together->done(std::move(answers));
+  }
+  count(*request.work);
+  const Lane::Completion done = std::move(request.work->done);
+  if (!result) return done(result.error());
+  done(answer_from(std::move(*request.work)));
 }
 
 void Lane::State::hand_over_change(Result<void> outcome, std::function<void(Result<void>)> done) {

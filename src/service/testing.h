@@ -116,21 +116,22 @@ class BreakableStore : public store::Store {
   void let_go() {
     held_ = false;
     const std::lock_guard lock(mutex_);
-    for (auto& [entry, done] : std::exchange(waiting_, {})) store_->append(std::move(entry), std::move(done));
+    for (auto& [entries, done] : std::exchange(waiting_, {})) {
+      store_->append_together(std::move(entries), std::move(done));
+    }
   }
 
   using Store::append;
   void append(std::shared_ptr<const store::Entry> entry, Completion done) override {
-    if (broken_) return done(Error{ErrorCode::unavailable, "cannot commit: the disk is full"});
-    if (held_) {
-      const std::lock_guard lock(mutex_);
-      waiting_.emplace_back(std::move(entry), std::move(done));
-      return;
-    }
-    store_->append(std::move(entry), std::move(done));
+    append_together({std::move(entry)}, std::move(done));
   }
   void append_together(std::vector<std::shared_ptr<const store::Entry>> entries, Completion done) override {
     if (broken_) return done(Error{ErrorCode::unavailable, "cannot commit: the disk is full"});
+    if (held_) {
+      const std::lock_guard lock(mutex_);
+      waiting_.emplace_back(std::move(entries), std::move(done));
+      return;
+    }
     store_->append_together(std::move(entries), std::move(done));
   }
   Result<store::Record> find(const Uuid& id) override { return store_->find(id); }
@@ -173,7 +174,7 @@ class BreakableStore : public store::Store {
   std::atomic<bool> broken_ = false;
   std::atomic<bool> held_ = false;
   std::mutex mutex_;  // guards what is held
-  std::vector<std::pair<std::shared_ptr<const store::Entry>, Completion>> waiting_;
+  std::vector<std::pair<std::vector<std::shared_ptr<const store::Entry>>, Completion>> waiting_;
 };
 
 // A service in memory with two models: "digits" says 7 to everything, "garments" Ankle <boot>.
