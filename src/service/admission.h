@@ -27,8 +27,8 @@ class Admission {
   using Duration = std::chrono::steady_clock::duration;
 
   // Of requests that cost much themselves a few may always wait: so many times what one takes. With it a
-  // queue makes an answer at most four times as late as one without a queue, however slow the one is.
-  static constexpr int kLeastQueue = 3;
+  // queue makes an answer at most three times as late as one without a queue, however slow the one is.
+  static constexpr int kLeastQueue = 2;
 
   explicit Admission(Duration longest_wait) : longest_wait_(longest_wait) {}
 

@@ -51,7 +51,7 @@ TEST(Admission, RefusesWhileTheDiskLagsBehind) {
 TEST(Admission, LetsSomeWaitHoweverMuchOneCosts) {
   Admission admission(50ms);
   for (int i = 0; i < 100; ++i) admission.add_cost(200ms);
-  EXPECT_NEAR(std::chrono::duration<double>(admission.bound()).count(), 0.6, 0.01);
+  EXPECT_NEAR(std::chrono::duration<double>(admission.bound()).count(), 0.4, 0.01);
   for (int i = 0; i < 100; ++i) admission.add_cost(1ms);
   EXPECT_EQ(admission.bound(), 50ms);
 }

@@ -333,6 +333,8 @@ void Lane::State::put_into_batch(const std::shared_ptr<const ServedModel>& serve
   work->figures->decode.add(work->prepared - work->arrival);
   batch.inputs.push_back(work->entry.record.input);
   batch.works.push_back(std::move(work));
+  const auto gathered = batch.works.back()->prepared - batch.works.front()->arrival;
+  if (gathered > classifier.options_.longest_gathering) return predict(batch);
   if (!predict_is_scheduled) {
     predict_is_scheduled = true;
     schedule([self = shared_from_this()] { self->predict_all(); });

@@ -82,6 +82,9 @@ struct ClassifierOptions {
   store::History* history = nullptr;
   // A request that would wait longer is refused at once (admission.h).
   std::chrono::steady_clock::duration longest_wait = std::chrono::hours(1);
+  // A batch that has gathered for longer is predicted before the turn ends: who came first does not wait
+  // while large pictures are decoded for others. Of small ones more than a hundred are decoded in this time.
+  std::chrono::steady_clock::duration longest_gathering = std::chrono::milliseconds(2);
 };
 
 // Does work beside the loops, in order. Threads: do_soon() may be called from any thread.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <span>
@@ -47,7 +48,9 @@ class LaneTest : public ::testing::Test {
   }
 
   static constexpr Timestamp kTime{std::chrono::microseconds(1'700'000'000'123'456)};
-  Service service_{{.max_kept_upload_bytes = 4096}, {.decode_limits = {}, .clock = [] { return kTime; }}};
+  Service service_{
+      {.max_kept_upload_bytes = 4096},
+      {.decode_limits = {}, .clock = [] { return kTime; }, .longest_gathering = std::chrono::hours(1)}};
   Queue queue_;
   Lane lane_{*service_.classifier, queue_.schedule()};
   std::deque<std::optional<Result<Answer>>> answers_;
@@ -177,6 +180,24 @@ TEST_F(LaneTest, WhatArrivesInOneTurnIsPredictedInOneTask) {
     EXPECT_EQ((*answers_[i])->record.file_name, format("{}", i));
     EXPECT_EQ((*answers_[i])->record.model, i % 3 == 0 ? "garments" : "digits");
   }
+}
+
+TEST(Lane, WhoCameFirstDoesNotWaitForTheTurnToEnd) {
+  Service service({}, {.decode_limits = {}, .longest_gathering = {}});
+  Queue queue;
+  Lane lane(*service.classifier, queue.schedule());
+  std::vector<Uuid> answered;
+  for (int i = 0; i < 3; ++i) {
+    lane.classify({.upload = bar_picture(), .file_name = "", .model = ""}, [&](const Result<Answer>& answer) {
+      ASSERT_TRUE(answer);
+      answered.push_back(answer->record.id);
+    });
+  }
+  // Commits are in order, so this comes behind the lane's.
+  EXPECT_TRUE(service.store.append(store::Record(), store::Upload()));
+  EXPECT_EQ(service.store.list({})->records.size(), 4u) << "before the loop has another turn";
+  while (answered.size() < 3) queue.run_one();
+  EXPECT_TRUE(std::ranges::is_sorted(answered));
 }
 
 TEST_F(LaneTest, IdsGrowAlthoughTheClockStands) {

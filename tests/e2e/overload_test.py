@@ -111,9 +111,12 @@ class Overload(espy.TestCase):
                   f"{sorted(answered)[len(answered) // 2] * 1e3:.1f} ms, p99 {p99(answered) * 1e3:.1f} ms; refused "
                   f"{len(refused) / duration:.0f}/s" + (f", p99 {p99(refused) * 1e3:.1f} ms" if refused else "") +
                   f"; without a connection {load.unsent / duration:.0f}/s", file=sys.stderr)
+        # The machine may have become slower meanwhile, or faster.
+        unloaded_after = p99(split(await load.in_turn(1, 6))[0])
+        print(f"unloaded afterwards: p99 {unloaded_after * 1e3:.1f} ms", file=sys.stderr)
         # Among other tests the slowest tell of those.
         typical = p99(answered) if espy.SLOW else sorted(answered)[len(answered) // 2]
-        self.assertLess(typical, 5 * unloaded, "answered requests stay in time")
+        self.assertLess(typical, 5 * max(unloaded, unloaded_after), "answered requests stay in time")
         self.assertGreater(len(answered) / duration, 0.3 * capacity, "overload is no standstill")
         self.assertGreater(len(refused), 0, "it was overload")
         records = len(server.history()) if not espy.SLOW else None
