@@ -12,6 +12,7 @@
 #include "nn/batch_statistics.h"
 #include "nn/kernels.h"
 #include "nn/normalize.h"
+#include "nn/weights_gradient.h"
 
 namespace espy::nn {
 
@@ -100,6 +101,7 @@ struct WeightedLayer {
   bool masks_gradient;
   typename Primitives::Forward::primitive_desc forward = {};
   typename Primitives::BackwardWeights::primitive_desc backward_weights = {};
+  std::shared_ptr<WeightsGradient> weights_gradient = {};  // null: the primitive above finds it
   dnnl::memory source = {};
   dnnl::memory destination = {};
 

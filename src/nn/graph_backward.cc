@@ -35,16 +35,22 @@ void GraphBuilder::add_backward(const WeightedLayer<Primitives>& built) {
     gradient_ = as_rows(graph_.backward_, gradient_);
   }
 
-  const auto& weights = built.backward_weights;
   for (int i = built.weights; i <= built.weights + (built.has_bias ? 1 : 0); ++i) {
     gradient_of(i) = zeroed_memory(parameters_.master(i).get_desc());
   }
-  Arguments arguments = {{DNNL_ARG_SRC, in_layout(graph_.backward_, built.source, weights.src_desc())},
-                         {DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, weights.diff_dst_desc())},
-                         {DNNL_ARG_DIFF_WEIGHTS, gradient_of(built.weights)}};
-  if (built.has_bias) arguments.emplace_back(DNNL_ARG_DIFF_BIAS, gradient_of(built.weights + 1));
-  add_primitive<typename Primitives::BackwardWeights>(graph_.backward_, built.name() + " backward weights",
-                                                      weights, std::move(arguments), built.flops());
+  if (built.weights_gradient) {
+    add_weights_gradient(built.weights_gradient, built.name(), built.flops(), built.source,
+                         gradient_of(built.weights));
+  } else {
+    const auto& weights = built.backward_weights;
+    Arguments arguments = {
+        {DNNL_ARG_SRC, in_layout(graph_.backward_, built.source, weights.src_desc())},
+        {DNNL_ARG_DIFF_DST, in_layout(graph_.backward_, gradient_, weights.diff_dst_desc())},
+        {DNNL_ARG_DIFF_WEIGHTS, gradient_of(built.weights)}};
+    if (built.has_bias) arguments.emplace_back(DNNL_ARG_DIFF_BIAS, gradient_of(built.weights + 1));
+    add_primitive<typename Primitives::BackwardWeights>(graph_.backward_, built.name() + " backward weights",
+                                                        weights, std::move(arguments), built.flops());
+  }
   if (built.first) {
     gradient_ = {};
     return;
@@ -68,6 +74,20 @@ void GraphBuilder::add_backward(const WeightedLayer<Primitives>& built) {
        {DNNL_ARG_DIFF_SRC, source_gradient}},
       built.flops());
   gradient_ = source_gradient;
+}
+
+void GraphBuilder::add_weights_gradient(const std::shared_ptr<WeightsGradient>& computes,
+                                        const std::string& name, double flops, const memory& source,
+                                        const memory& weights_gradient) {
+  const auto by_pixels = [this](const memory& values) {
+    return in_layout(graph_.backward_, values, by_pixel(sizes_of(values), memory::data_type::bf16));
+  };
+  const memory from = by_pixels(source);
+  const memory by = by_pixels(gradient_);
+  graph_.memories_.insert(graph_.memories_.end(), {from, by, weights_gradient});
+  graph_.backward_.push_back({{name + " backward weights", "espy:avx512_bf16", flops},
+                              [computes, from = halves(from), by = halves(by),
+                               to = floats(weights_gradient)](const Pass&) { computes->run(from, by, to); }});
 }
 
 void GraphBuilder::add_backward(const AmxLayer& built) {

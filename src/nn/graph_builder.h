@@ -55,6 +55,9 @@ class GraphBuilder {
   void build_backward();
   template <typename Primitives>
   void add_backward(const WeightedLayer<Primitives>& built);
+  // Of the layer that read `source` and whose output's gradient is gradient_.
+  void add_weights_gradient(const std::shared_ptr<WeightsGradient>& computes, const std::string& name,
+                            double flops, const dnnl::memory& source, const dnnl::memory& weights_gradient);
   void add_backward(const AmxLayer& built);
   void add_backward(const NormalizeLayer& built);
   void add_backward(const ResidualLayer& built);

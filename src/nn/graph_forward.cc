@@ -45,6 +45,24 @@ void GraphBuilder::add_forward(const Dense& dense) {
   activation_ = as_rows(graph_.forward_, activation_);
 }
 
+namespace {
+
+// Returns nothing where a primitive is as good.
+std::shared_ptr<WeightsGradient> own_weights_gradient(const ConvolutionPrimitives& primitives, bool half,
+                                                      const memory::dims& source, int outputs) {
+  if (!half || primitives.kernel != 3 || primitives.stride != 1) return {};
+  const auto size = [&](std::size_t place) { return static_cast<std::size_t>(source[place]); };
+  const ConvolutionSizes sizes{size(0), size(2), size(3), size(1), static_cast<std::size_t>(outputs)};
+  return WeightsGradient::suits(sizes) ? std::make_shared<WeightsGradient>(sizes) : nullptr;
+}
+
+std::shared_ptr<WeightsGradient> own_weights_gradient(const DensePrimitives&, bool, const memory::dims&,
+                                                      int) {
+  return {};
+}
+
+}  // namespace
+
 template <typename Primitives>
 void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias adds) {
   const memory::dims source_sizes = sizes_of(activation_);
@@ -78,9 +96,14 @@ void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias 
   built.destination = zeroed_memory(built.forward.dst_desc());
   if (purpose_ == Purpose::training) {
     const memory::desc gradient = any_layout(weights.dims());
-    built.backward_weights = {primitives.backward_weights(source, gradient, bias, destination),
-                              portable_attributes(), cpu(), built.forward};
-    parameters_.lay_out(built.weights, built.backward_weights.diff_weights_desc());
+    built.weights_gradient = own_weights_gradient(primitives, half, source_sizes, outputs);
+    if (built.weights_gradient) {
+      parameters_.lay_out(built.weights, {weights.dims(), memory::data_type::f32, memory::format_tag::hwio});
+    } else {
+      built.backward_weights = {primitives.backward_weights(source, gradient, bias, destination),
+                                portable_attributes(), cpu(), built.forward};
+      parameters_.lay_out(built.weights, built.backward_weights.diff_weights_desc());
+    }
   }
   Arguments arguments = {
       {DNNL_ARG_SRC, built.source},

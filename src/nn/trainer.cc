@@ -1,6 +1,7 @@
 #include "nn/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cmath>
 #include <cstddef>
@@ -110,7 +111,8 @@ class ChunkTrainer final : public Trainer {
       graphs_.emplace_back(architecture_, chunk_size, Purpose::training, options.precision, parameters_);
     }
     for (const Network& network : options.teachers) {
-      Teacher& teacher = teachers_.emplace_back(Parameters(network.parameters));
+      teachers_.push_back({Parameters(network.parameters)});
+      Teacher& teacher = teachers_.back();
       for (int i = 0; i < graph_count; ++i) {
         teacher.graphs.emplace_back(network.architecture, chunk_size, Purpose::training, options.precision,
                                     teacher.parameters);
@@ -381,7 +383,14 @@ class ChunkTrainer final : public Trainer {
   }
 
   void update(const Block& block) {
-    const std::span<float> gradient = block.gradients.front();
+    std::span<float> gradient = block.gradients.front();
+    std::array<float, kBlock> sum;
+    // Muon goes on with the gradients where they lie. Else the sum stays in the core's own cache: in its
+    // place it would have to be written back to memory, where an optimizer's time goes.
+    if (block.gradients.size() > 1 && block.update != Update::momentum) {
+      gradient = std::span(sum).first(gradient.size());
+      std::ranges::copy(block.gradients.front(), gradient.begin());
+    }
     for (std::size_t i = 1; i < block.gradients.size(); ++i) add(block.gradients[i], gradient);
     switch (block.update) {
       case Update::descent:
