@@ -73,14 +73,15 @@ ESPY_AVX512_BF16 void add_products(const ConvolutionSizes& sizes, std::size_t sa
       const std::uint32_t* from =
           source + ((sample * sizes.height + y + place.row - 1) * pitch + place.column) * sizes.inputs;
       for (std::size_t pair = 0; pair < pairs; ++pair) {
-        __m512bh outputs[kVectors];
+        __m512i outputs[kVectors];
         for (std::size_t v = 0; v < kVectors; ++v) {
-          outputs[v] = (__m512bh)_mm512_loadu_si512(by + v * kVector);
+          outputs[v] = _mm512_loadu_si512(by + v * kVector);
         }
         for (std::size_t i = 0; i < kInputs; ++i) {
-          const auto input = (__m512bh)_mm512_set1_epi32(static_cast<int>(from[i]));
+          __m512i input = _mm512_set1_epi32(static_cast<int>(from[i]));
+          asm("" : "+v"(input));  // Clang 16 crashes when it may put the broadcast into the product
           for (std::size_t v = 0; v < kVectors; ++v) {
-            kept[i][v] = _mm512_dpbf16_ps(kept[i][v], input, outputs[v]);
+            kept[i][v] = _mm512_dpbf16_ps(kept[i][v], (__m512bh)input, (__m512bh)outputs[v]);
           }
         }
         by += sizes.outputs;
