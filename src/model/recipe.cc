@@ -117,7 +117,7 @@ std::array<Recipe, 8> make_recipes() {
              .optimizer = muon(4e-3f),
              .batch_size = 128,
              .steps = 0,
-             .epochs = 6.5,
+             .epochs = 7,
              .chunk_size = 32,
              .label_smoothing = 0.1f,
              .held_out = 5000,

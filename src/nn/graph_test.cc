@@ -5,6 +5,8 @@
 #include <cmath>
 #include <iterator>
 #include <numeric>
+#include <string>
+#include <string_view>
 
 #include "nn/amx_convolution.h"
 #include "nn/compute_mode.h"
@@ -169,23 +171,29 @@ TEST(Graph, half_precision_points_where_single_does) {
   }
 }
 
-// Returns how many operations AMX does.
-int count_amx(const Architecture& architecture) {
+// Returns how many operations of half precision are done by what has this in its name.
+int count(std::string_view computes, const Architecture& architecture) {
   std::vector<std::string> implementations;
   compute(architecture, Precision::bf16, &implementations);
-  int amx = 0;
+  int found = 0;
   for (const std::string& implementation : implementations) {
     EXPECT_EQ(implementation.find("ref"), std::string::npos) << implementation;
-    if (implementation.find("amx") != std::string::npos) ++amx;
+    if (implementation.find(computes) != std::string::npos) ++found;
   }
-  return amx;
+  return found;
 }
 
 TEST(Graph, multiplies_half_precision_with_amx_where_there_is_one) {
   if (!has_amx()) return;
-  EXPECT_EQ(count_amx(kResidualArchitecture), 9) << "three convolutions behind the first, three ways";
-  EXPECT_EQ(count_amx(kClassicArchitectures[1]), 2) << "one dense layer, which is the first";
-  EXPECT_EQ(count_amx(kClassicArchitectures[2]), 6) << "a convolution and a dense layer, three ways";
+  EXPECT_EQ(count("amx", kResidualArchitecture), 9) << "three convolutions behind the first, three ways";
+  EXPECT_EQ(count("amx", kClassicArchitectures[1]), 2) << "one dense layer, which is the first";
+  EXPECT_EQ(count("amx", kClassicArchitectures[2]), 6) << "a convolution and a dense layer, three ways";
+}
+
+TEST(Graph, finds_gradients_by_weights_itself_where_there_is_no_amx) {
+  if (has_amx() || !multiplies_bf16()) return;
+  EXPECT_EQ(count("espy:avx512_bf16", kResidualArchitecture), 3) << "convolutions of 3x3 behind the first";
+  EXPECT_EQ(count("espy:avx512_bf16", kClassicArchitectures[2]), 0) << "of 5x5";
 }
 
 }  // namespace
