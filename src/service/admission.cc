@@ -23,8 +23,10 @@ void Admission::end_turn(Time now) {
 
 Admission::Duration Admission::wait(Time now) const {
   const Duration in_loop = in_turn_ ? turn_before_ + (now - turn_began_) : Duration{};
-  const Duration on_disk = on_the_way_.empty() ? Duration{} : now - on_the_way_.front();
-  return in_loop + on_disk;
+  if (on_the_way_.empty()) return in_loop;
+  // Records wait while the turn goes on: what they have waited in it, it has counted.
+  const Duration on_disk = (in_turn_ ? turn_began_ : now) - on_the_way_.front();
+  return in_loop + std::max(on_disk, Duration{});
 }
 
 void Admission::add_cost(Duration cost) {

@@ -48,6 +48,16 @@ TEST(Admission, RefusesWhileTheDiskLagsBehind) {
   EXPECT_TRUE(admission.admits(kStart + 1h));
 }
 
+TEST(Admission, CountsTheTimeOfATurnOnce) {
+  Admission admission(50ms);
+  admission.append(kStart);
+  admission.begin_turn(kStart + 10ms);
+  admission.append(kStart + 20ms);
+  EXPECT_EQ(admission.wait(kStart + 30ms), 30ms) << "10 before the turn, 20 in it";
+  admission.settle(1);
+  EXPECT_EQ(admission.wait(kStart + 30ms), 20ms) << "it went to the disk within the turn";
+}
+
 TEST(Admission, LetsSomeWaitHoweverMuchOneCosts) {
   Admission admission(50ms);
   for (int i = 0; i < 100; ++i) admission.add_cost(200ms);

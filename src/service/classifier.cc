@@ -185,6 +185,7 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   Result<void> admit();
   Result<std::shared_ptr<Work>> prepare(Request request, std::shared_ptr<const ServedModel>& served);
   void put_into_batch(const std::shared_ptr<const ServedModel>& served, std::shared_ptr<Work> work);
+  void append_all(std::vector<Predicted> requests);
   void append(std::vector<Predicted> requests);
   void classify(Request request, Completion done);
   void classify_together(std::vector<Request> requests, TogetherCompletion done);
@@ -320,21 +321,24 @@ Result<std::shared_ptr<Work>> Lane::State::prepare(Request request,
   record.upload_digest = sha256(bytes);
   record.upload_bytes = bytes.size();
   if (request.content == Content::picture) work->entry.upload.bytes = std::move(request.upload);
+  work->prepared = std::chrono::steady_clock::now();
   return work;
 }
 
 void Lane::State::put_into_batch(const std::shared_ptr<const ServedModel>& served,
                                  std::shared_ptr<Work> work) {
   Batch& batch = batch_of(served);
-  work->prepared = std::chrono::steady_clock::now();
+  const auto now = work->prepared;
   work->tally = batch.tally;
   batch.tally->add(Tally::input, 1, work->prepared - work->arrival);
   work->figures = batch.figures;
   work->figures->decode.add(work->prepared - work->arrival);
   batch.inputs.push_back(work->entry.record.input);
   batch.works.push_back(std::move(work));
-  const auto gathered = batch.works.back()->prepared - batch.works.front()->arrival;
-  if (gathered > classifier.options_.longest_gathering) return predict(batch);
+  for (const auto& gathering : batches) {
+    if (gathering->works.empty()) continue;
+    if (now - gathering->works.front()->arrival > classifier.options_.longest_gathering) predict(*gathering);
+  }
   if (!predict_is_scheduled) {
     predict_is_scheduled = true;
     schedule([self = shared_from_this()] { self->predict_all(); });
@@ -415,7 +419,7 @@ void Lane::State::predict(Batch& batch) {
       auto request = record(std::move(works[begin + i]), std::move(predictions[i]), batch.predictor->model());
       if (request) requests.push_back(*std::move(request));
     }
-    if (!requests.empty()) append(std::move(requests));
+    append_all(std::move(requests));
   }
 }
 
@@ -451,8 +455,18 @@ std::optional<Predicted> Lane::State::record(std::shared_ptr<Work> work, model::
   return Predicted{nullptr, together};
 }
 
-// What was predicted together is kept and answered together: one call for each batch, not for each request,
-// to the writer's thread and back.
+// What was predicted together goes to the disk and comes back together: one call for each batch, not for each
+// request, to the writer's thread and back. Where a cluster must have the records as well, each request has
+// an outcome of its own.
+void Lane::State::append_all(std::vector<Predicted> requests) {
+  if (requests.empty()) return;
+  if (classifier.store().holder().value_or(store::Holder::disk) == store::Holder::disk) {
+    return append(std::move(requests));
+  }
+  for (Predicted& request : requests) append({std::move(request)});
+}
+
+// All of them are kept, or none.
 void Lane::State::append(std::vector<Predicted> requests) {
   const auto now = std::chrono::steady_clock::now();
   std::vector<std::shared_ptr<const store::Entry>> entries;
@@ -562,8 +576,8 @@ void Lane::State::deliver() {
     burst.swap(outcomes);
   }
   const auto now = std::chrono::steady_clock::now();
+  for (const Outcome& outcome : burst) admission.settle(outcome.requests.size());
   for (const Outcome& outcome : burst) {
-    admission.settle(outcome.requests.size());
     for (const Predicted& request : outcome.requests) answer(request, outcome.result, now);
   }
 }

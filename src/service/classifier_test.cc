@@ -6,6 +6,7 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -179,6 +180,41 @@ TEST_F(LaneTest, WhatArrivesInOneTurnIsPredictedInOneTask) {
   for (std::size_t i = 0; i < answers_.size(); ++i) {
     EXPECT_EQ((*answers_[i])->record.file_name, format("{}", i));
     EXPECT_EQ((*answers_[i])->record.model, i % 3 == 0 ? "garments" : "digits");
+  }
+}
+
+TEST(Lane, PicturesOfOneRequestAreStillPredictedTogether) {
+  Service service({}, {.decode_limits = {}, .longest_gathering = std::chrono::hours(1)});
+  Queue queue;
+  Lane lane(*service.classifier, queue.schedule());
+  std::vector<Request> requests;
+  for (int i = 0; i < 20; ++i) requests.push_back({.upload = bar_picture(), .file_name = "", .model = ""});
+  std::optional<std::size_t> answers;
+  lane.classify_together(std::move(requests), [&](const Result<std::vector<Answer>>& given) {
+    ASSERT_TRUE(given);
+    answers = given->size();
+  });
+  while (!answers) queue.run_one();
+  EXPECT_EQ(answers, 20u);
+  EXPECT_EQ(service.classifier->figures().totals().front().batches.count(), 1u);
+}
+
+TEST(Lane, EachRequestHasItsOwnOutcomeWhereAClusterMustHaveTheRecords) {
+  for (const auto& [holder, calls] : {std::pair{store::Holder::disk, 1u}, {store::Holder::quorum, 2u}}) {
+    Service service({}, {.decode_limits = {}, .longest_gathering = std::chrono::hours(1)});
+    service.store.hold_disk();
+    service.store.set_holder(holder);
+    Queue queue;
+    Lane lane(*service.classifier, queue.schedule());
+    int answered = 0;
+    for (int i = 0; i < 2; ++i) {
+      lane.classify({.upload = bar_picture(), .file_name = "", .model = ""},
+                    [&](const Result<Answer>& answer) { answered += answer ? 1 : 0; });
+    }
+    queue.run_one();  // the batch
+    EXPECT_EQ(service.store.held(), calls);
+    service.store.let_go();
+    while (answered < 2) queue.run_one();
   }
 }
 

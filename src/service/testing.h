@@ -121,6 +121,13 @@ class BreakableStore : public store::Store {
     }
   }
 
+  std::size_t held() {
+    const std::lock_guard lock(mutex_);
+    return waiting_.size();
+  }
+  void set_holder(store::Holder holder) { holder_ = holder; }
+  std::optional<store::Holder> holder() const override { return holder_; }
+
   using Store::append;
   void append(std::shared_ptr<const store::Entry> entry, Completion done) override {
     append_together({std::move(entry)}, std::move(done));
@@ -173,6 +180,7 @@ class BreakableStore : public store::Store {
   std::unique_ptr<store::Store> store_;
   std::atomic<bool> broken_ = false;
   std::atomic<bool> held_ = false;
+  std::optional<store::Holder> holder_;
   std::mutex mutex_;  // guards what is held
   std::vector<std::pair<std::vector<std::shared_ptr<const store::Entry>>, Completion>> waiting_;
 };
