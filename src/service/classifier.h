@@ -82,7 +82,7 @@ struct ClassifierOptions {
   store::History* history = nullptr;
   // A request that would wait longer is refused at once (admission.h).
   std::chrono::steady_clock::duration longest_wait = std::chrono::hours(1);
-  // A batch that has gathered for longer is predicted before the turn ends: who came first does not wait
+  // A batch that has gathered for longer is predicted before the turn ends, so that its records are written
   // while large pictures are decoded for others. Of small ones more than a hundred are decoded in this time.
   std::chrono::steady_clock::duration longest_gathering = std::chrono::milliseconds(2);
 };
