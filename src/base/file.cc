@@ -9,8 +9,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
-#include "base/descriptor.h"
 #include "base/format.h"
 #include "base/huge_pages.h"
 
@@ -21,26 +21,16 @@ Error system_error(ErrorCode code, const char* what, const std::filesystem::path
   return {code, format("cannot {} {}: {}", what, path.string(), std::strerror(reason))};
 }
 
-Result<void> write_all(int file, std::span<const std::byte> bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return system_error(ErrorCode::unavailable, "write", path, errno);
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
-  return {};
-}
-
 // Opens the file for writing, which is locked against other writers and empty. `path` is what is told in an
 // error.
-Result<Descriptor> open_part(const std::string& part, const std::filesystem::path& path) {
+Result<Descriptor> open_part(const std::filesystem::path& part, const std::filesystem::path& path) {
   while (true) {
     Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
     if (file.get() < 0) return system_error(ErrorCode::unavailable, "write", path, errno);
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return system_error(ErrorCode::unavailable, "write", path, errno);
-      return Error{ErrorCode::unavailable,
-                   format("cannot write {}: it is being written already, to {}", path.string(), part)};
+      return Error{ErrorCode::unavailable, format("cannot write {}: it is being written already, to {}",
+                                                  path.string(), part.string())};
     }
     // Between the two calls another writer may have finished, and what is open here is its result.
     struct stat opened {};
@@ -85,24 +75,49 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t max
   }
 }
 
-Result<void> write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  const std::string part = (folder / ("." + path.filename().string() + ".part")).string();
-  const Result<Descriptor> file = open_part(part, path);
-  if (!file) return file.error();
-  Result<void> written = write_all(file->get(), bytes, path);
-  if (written && (::fsync(file->get()) != 0 || ::rename(part.c_str(), path.c_str()) != 0)) {
-    written = system_error(ErrorCode::unavailable, "write", path, errno);
+Result<NewFile> NewFile::create(const std::filesystem::path& path) {
+  std::filesystem::path part = path;
+  part.replace_filename("." + path.filename().string() + ".part");
+  Result<Descriptor> file = open_part(part, path);
+  if (!file) return std::move(file).error();
+  return NewFile(path, std::move(part), *std::move(file));
+}
+
+NewFile::NewFile(std::filesystem::path path, std::filesystem::path part, Descriptor file)
+    : path_(std::move(path)), part_(std::move(part)), file_(std::move(file)) {}
+
+NewFile::~NewFile() {
+  if (file_.get() >= 0) ::unlink(part_.c_str());
+}
+
+Result<void> NewFile::append(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return system_error(ErrorCode::unavailable, "write", path_, errno);
+    bytes = bytes.subspan(static_cast<size_t>(written));
   }
-  if (!written) {
-    ::unlink(part.c_str());
-    return written;
+  return {};
+}
+
+Result<void> NewFile::finish() {
+  if (::fsync(file_.get()) != 0 || ::rename(part_.c_str(), path_.c_str()) != 0) {
+    return system_error(ErrorCode::unavailable, "write", path_, errno);
   }
+  const Descriptor complete(std::move(file_));
+  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
   const Descriptor parent(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (parent.get() < 0 || ::fsync(parent.get()) != 0) {
     return system_error(ErrorCode::unavailable, "write", folder, errno);
   }
   return {};
+}
+
+Result<void> write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  Result<NewFile> file = NewFile::create(path);
+  if (!file) return std::move(file).error();
+  if (auto written = file->append(bytes); !written) return written;
+  return file->finish();
 }
 
 }  // namespace espy

@@ -74,6 +74,26 @@ TEST_F(FileTest, ADeathInTheMiddleKeepsTheOldFileAndLeavesWhatTheNextWriteReplac
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
 }
 
+TEST_F(FileTest, ANewFileAppearsWhenItIsFinishedAndNotOtherwise) {
+  ASSERT_TRUE(write_file(folder_ / "a", as_bytes("old")));
+  {
+    Result<NewFile> abandoned = NewFile::create(folder_ / "a");
+    ASSERT_TRUE(abandoned);
+    ASSERT_TRUE(abandoned->append(as_bytes("new")));
+  }
+  EXPECT_EQ(*read_file(folder_ / "a", 100), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+  Result<NewFile> file = NewFile::create(folder_ / "a");
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(file->append(as_bytes("one, ")));
+  ASSERT_TRUE(file->append(as_bytes("two")));
+  EXPECT_EQ(*read_file(folder_ / "a", 100), "old");
+  EXPECT_FALSE(NewFile::create(folder_ / "a"));
+  ASSERT_TRUE(file->finish());
+  EXPECT_EQ(*read_file(folder_ / "a", 100), "one, two");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+}
+
 TEST_F(FileTest, TwoWritersOfOneFileDoNotMix) {
   const int other = ::open((folder_ / ".a.part").c_str(), O_WRONLY | O_CREAT, 0644);
   ASSERT_EQ(::flock(other, LOCK_EX), 0);

@@ -1,20 +1,13 @@
 // espy history export: records as CSV or NDJSON, page after page.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "base/descriptor.h"
+#include "base/file.h"
 #include "base/format.h"
 #include "cli/archive.h"
 #include "cli/commands.h"
@@ -26,61 +19,28 @@
 namespace espy::cli {
 namespace {
 
-// A file that appears under its name when it is complete. "-" is standard output.
+// Where records go: a new file, or standard output, which is "-".
 class ExportFile {
  public:
   static Result<ExportFile> open(const std::string& path) {
-    ExportFile file;
-    file.path_ = path;
-    if (path == "-") return file;
-    file.part_ = path + ".part";
-    // A link that somebody put there is not followed.
-    const int descriptor =
-        ::open(file.part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (descriptor >= 0) file.stream_.reset(::fdopen(descriptor, "wb"));
-    if (!file.stream_) return file.failure();
-    return file;
+    if (path == "-") return ExportFile(std::nullopt);
+    auto file = NewFile::create(path);
+    if (!file) return std::move(file).error();
+    return ExportFile(*std::move(file));
   }
 
-  ExportFile(ExportFile&&) = default;
-  ~ExportFile() {
-    if (stream_) ::unlink(part_.c_str());
-  }
-
-  Result<void> write(std::string_view text) {
-    if (!stream_) {
-      print(text);
-    } else if (std::fwrite(text.data(), 1, text.size(), stream_.get()) != text.size()) {
-      return failure();
-    }
+  Result<void> write(const std::string& text) {
+    if (file_) return file_->append(as_bytes(text));
+    print(text);
     return {};
   }
 
-  Result<void> finish() {
-    if (!stream_) return {};
-    if (std::fflush(stream_.get()) != 0 || ::fsync(::fileno(stream_.get())) != 0) return failure();
-    if (::rename(part_.c_str(), path_.c_str()) != 0) return failure();
-    stream_.reset();
-    const std::filesystem::path parent = std::filesystem::path(path_).parent_path();
-    const Descriptor folder(
-        ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder.get() < 0 || ::fsync(folder.get()) != 0) return failure();
-    return {};
-  }
+  Result<void> finish() { return file_ ? file_->finish() : Result<void>(); }
 
  private:
-  struct Close {
-    void operator()(std::FILE* stream) const { std::fclose(stream); }
-  };
+  explicit ExportFile(std::optional<NewFile> file) : file_(std::move(file)) {}
 
-  ExportFile() = default;
-  Error failure() const {
-    return {ErrorCode::unavailable, format("cannot write {}: {}", path_, std::strerror(errno))};
-  }
-
-  std::string path_;
-  std::string part_;
-  std::unique_ptr<std::FILE, Close> stream_;
+  std::optional<NewFile> file_;
 };
 
 struct ExportSettings {

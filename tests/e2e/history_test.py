@@ -142,7 +142,7 @@ class HistoryTest(espy.TestCase):
         found = json.loads(self.run_espy("history", "verify", *broken, "--json").stdout)
         self.assertEqual((found["records"], found["corrections"]), (6, 3))
         (self.folder / "precious").write_text("as it was")
-        (self.folder / "linked.csv.part").symlink_to("precious")
+        (self.folder / ".linked.csv.part").symlink_to("precious")
         self.command("export", "--out", "linked.csv", status=1)
         self.assertEqual((self.folder / "precious").read_text(), "as it was")
         (self.folder / "wrong.csv").write_text("a,b\r\n")
