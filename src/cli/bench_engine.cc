@@ -11,7 +11,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -170,6 +169,7 @@ class EngineBench {
     constexpr double kWarmUp = 0.2;
     recipe.steps = 1'000'000'000;
     recipe.epochs = 0;
+    recipe.teachers = {};  // the network's own steps, as nn::training_operations counts them
     std::optional<model::Progress> first;
     double rate = 0;
     const auto on_progress = [&](const model::Progress& progress) {
@@ -256,10 +256,10 @@ class EngineBench {
       const int calls = calls_until(began + std::chrono::duration_cast<SteadyClock::duration>(duration_));
       rates[thread] = calls * batch / Seconds(SteadyClock::now() - began).count();
     };
-    {
-      std::vector<std::jthread> others;
-      for (std::size_t thread = 1; thread < predictors.size(); ++thread) others.emplace_back(work, thread);
-      work(0);
+    try {
+      nn::run_on_threads(predictors.size(), work);
+    } catch (const std::system_error& error) {
+      return Error{ErrorCode::unavailable, format("cannot start {} threads: {}", threads, error.what())};
     }
     double sum = 0;
     for (const double rate : rates) sum += rate;

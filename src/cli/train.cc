@@ -79,6 +79,13 @@ std::string epoch_json(const model::Progress& progress) {
   return std::move(json).text() + "\n";
 }
 
+// Where in its training a checkpoint is. A teacher's steps are counted apart from those of what it teaches.
+std::string place_of(const model::Checkpoint& checkpoint) {
+  const std::string step = format("step {}", checkpoint.state.steps);
+  return checkpoint.teachers.empty() ? step
+                                     : format("{} of network {}", step, checkpoint.teachers.size() + 1);
+}
+
 // A file that holds one checkpoint after the other.
 class CheckpointFile {
  public:
@@ -93,7 +100,7 @@ class CheckpointFile {
   bool holds_one() const { return holds_one_; }
 
   // Returns what there is to go on from.
-  std::string text() const { return format("{} holds step {}", path_, step_); }
+  std::string text() const { return format("{} holds {}", path_, place_); }
 
  private:
   // A disk that is full before the first step ends the training, which has nothing to lose yet. Later the
@@ -101,7 +108,7 @@ class CheckpointFile {
   Result<void> save(const model::Checkpoint& checkpoint) {
     Result<void> saved = model::save_checkpoint(checkpoint, path_);
     if (saved) {
-      step_ = checkpoint.state.steps;
+      place_ = place_of(checkpoint);
       holds_one_ = true;
     } else if (holds_one_) {
       say(format("{}; {}", saved.error().message, text()));
@@ -112,7 +119,7 @@ class CheckpointFile {
 
   const std::string path_;
   const std::chrono::seconds interval_;
-  std::uint64_t step_ = 0;
+  std::string place_;
   bool holds_one_ = false;
 };
 
@@ -151,7 +158,10 @@ Result<model::ModelContent> train_visibly(const model::Dataset& data, const mode
 Result<void> check_files(const Settings& settings) {
   if (auto writable = check_writable(settings.out); !writable) return writable;
   if (!settings.checkpoint) return {};
-  if (*settings.checkpoint == settings.out) {
+  // However they are spelled: "model.onnx" is "./model.onnx".
+  std::error_code ignored;
+  if (std::filesystem::weakly_canonical(*settings.checkpoint, ignored) ==
+      std::filesystem::weakly_canonical(settings.out, ignored)) {
     return Error{ErrorCode::invalid_input, format("model and checkpoint are the same file {}", settings.out)};
   }
   return check_writable(*settings.checkpoint);
@@ -164,7 +174,7 @@ ExitStatus train(const Settings& settings) {
   if (settings.resume) {
     auto checkpoint = model::load_checkpoint(*settings.resume);
     if (!checkpoint) return fail(checkpoint.error());
-    say(format("{} is of step {}", *settings.resume, checkpoint->state.steps));
+    say(format("{} is of {}", *settings.resume, place_of(*checkpoint)));
     resume_from = *std::move(checkpoint);
   }
   const auto data = model::load_dataset(settings.data, model::Split::train, data_search());
@@ -211,6 +221,7 @@ ExitStatus train(const Settings& settings) {
         .field("bytes", model->file().size())
         .field("version", model->version())
         .field("recipe", model->recipe())
+        .field("recipe_content", model::content_digest(recipe))
         .field("data", data->name)
         .field("test_count", evaluation->count)
         .field("test_accuracy", json_figure(evaluation->accuracy))
@@ -262,7 +273,9 @@ Action declare_train(Flags& flags) {
   flags.note(note);
   flags.note(
       "Ctrl-C makes a last checkpoint. To go on from one, name it with --resume and repeat the other\n"
-      "flags; a checkpoint of another data set, recipe, seed, precision or number of steps is refused.");
+      "flags; a checkpoint of another data set, recipe, seed, precision or number of steps is refused, and\n"
+      "one from a processor with other instructions. `deep`, `mlp` and `softmax` need the same\n"
+      "--threads as well. The same bits take the same build of espy.");
   flags.note(
       "A named data set is looked for in $ESPY_DATA, in the user's cache (~/.cache/espy), and in\n"
       "/usr/share/datasets.");

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -229,31 +228,6 @@ TEST(Calibration, RefusesWhatIsBroken) {
   for (std::size_t size = 0; size + 1 < make_calibration().text().size(); ++size) {
     ASSERT_FALSE(Calibration::parse(make_calibration().text().substr(0, size), 3, 6)) << size;
   }
-}
-
-TEST(Calibration, OnePictureCostsMicroseconds) {
-  constexpr std::size_t kFeatures = 256;
-  Calibration calibration = make_calibration();
-  calibration.features = {kFeatures, draw(10 * kFeatures, 1), draw_factor(kFeatures)};
-  calibration.ink = {kInkFigures, draw(10 * kInkFigures, 2), draw_factor(kInkFigures)};
-  const std::vector<float> features(kFeatures, 0.5F);
-  const std::vector<float> logits(10, 0.5F);
-  image::Input input = {};
-  constexpr int kCalls = 1000;
-  double best = std::numeric_limits<double>::infinity();
-  float sum = 0;
-  for (int round = 0; round < 10; ++round) {
-    const auto began = std::chrono::steady_clock::now();
-    for (int i = 0; i < kCalls; ++i) {
-      input[300] = static_cast<std::uint8_t>(i);
-      sum += calibration.foreignness(input, features, logits) + calibration.probabilities(logits)[0];
-    }
-    const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - began;
-    best = std::min(best, spent.count() / kCalls);
-  }
-  EXPECT_TRUE(std::isfinite(sum));
-  RecordProperty("microseconds", std::to_string(best));
-  std::printf("calibration, 256 features: %.2f us a picture\n", best);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "base/hex.h"
 #include "nn/overloaded.h"
+#include "nn/precision.h"
 
 namespace espy::model {
 namespace {
@@ -174,16 +175,19 @@ std::string digest_text(const Dataset& data) {
 
 }  // namespace
 
+std::string content_digest(const Recipe& recipe) { return digest_text(as_bytes(describe(recipe))); }
+
 TrainingIdentity identify(const Dataset& data, const Recipe& recipe, std::uint64_t seed, int threads,
                           nn::Precision precision, std::int64_t steps) {
   return {
       {"recipe", std::string(recipe.name)},
-      {"content of the recipe", digest_text(as_bytes(describe(recipe)))},
+      {"content of the recipe", content_digest(recipe)},
       {"data set", format("{} samples with digest {}", data.inputs.size(), digest_text(data))},
       {"seed", format("{}", seed)},
       {"precision", precision == nn::Precision::bf16 ? "bf16" : "f32"},
       {"number of steps", format("{}", steps)},
       {"number of threads", recipe.chunk_size > 0 ? "any" : format("{}", threads)},
+      {"processor", std::string(nn::instructions())},
   };
 }
 

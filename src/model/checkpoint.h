@@ -28,7 +28,7 @@
 
 namespace espy::model {
 
-// What decides, together with the processor, which model a training ends in: names and values.
+// What decides which model a training ends in: names and values.
 using TrainingIdentity = std::vector<std::pair<std::string, std::string>>;
 
 // What a training tells of itself beside its model.
@@ -50,9 +50,14 @@ struct Checkpoint {
   bool operator==(const Checkpoint&) const = default;
 };
 
-// Returns the identity of a training: the recipe's name and everything in it, the data set's labels and
-// pixels (as a digest: a second a gigabyte), seed, precision, steps, and the threads where the recipe cuts
-// its batches into one chunk for each.
+// Returns what tells a recipe's content from any other: 16 hexadecimal digits, of all that is in it but its
+// name and description.
+std::string content_digest(const Recipe& recipe);
+
+// Returns the identity of a training on this machine: the recipe's name and everything in it, the data set's
+// labels and pixels (as a digest: a second a gigabyte), seed, precision, steps, the threads where the recipe
+// cuts its batches into one chunk for each, and the instructions that the processor multiplies with. Which
+// build of espy it is belongs to it too, but is not in it: an update may go on with a training.
 TrainingIdentity identify(const Dataset& data, const Recipe& recipe, std::uint64_t seed, int threads,
                           nn::Precision precision, std::int64_t steps);
 

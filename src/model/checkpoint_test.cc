@@ -138,7 +138,7 @@ TEST(TrainingIdentity, DiffersWhereTheModelWould) {
   other_pixel.inputs[39][783] ^= 1;
   expect_other(identity(other_pixel, recipe), "data set is 40 samples with digest");
   expect_other(identity(bars(41), recipe), "data set is 41 samples");
-  expect_other({}, "it has 0 fields, must have 7");
+  expect_other({}, "it has 0 fields, must have 8");
 }
 
 TEST(TrainingIdentity, LeavesTheThreadsOpenWhereChunksHaveASize) {

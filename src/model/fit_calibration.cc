@@ -336,13 +336,18 @@ float temperature_of(double factor, double exponent) {
 HeldOut hold_out(std::span<const std::uint8_t> labels, std::size_t count, std::uint64_t seed) {
   constexpr std::size_t kLeastRatio = 12;
   count = std::min(count, labels.size() / kLeastRatio);
-  if (count < kLeastHeldOut) count = 0;
   std::vector<std::vector<std::size_t>> of_class(256);
   for (std::size_t i = 0; i < labels.size(); ++i) of_class[labels[i]].push_back(i);
+  const auto share_of = [&](const std::vector<std::size_t>& samples) {
+    return labels.empty() ? 0 : samples.size() * count / labels.size();
+  };
+  std::size_t shares = 0;
+  for (const std::vector<std::size_t>& samples : of_class) shares += share_of(samples);
+  if (shares < kLeastHeldOut) count = 0;
   nn::RandomSequence random(seed);
   HeldOut parts;
   for (std::vector<std::size_t>& samples : of_class) {
-    const std::size_t share = labels.empty() ? 0 : samples.size() * count / labels.size();
+    const std::size_t share = share_of(samples);
     for (std::size_t i = 0; i < share; ++i) {
       const auto rest = static_cast<double>(samples.size() - i);
       std::swap(samples[i], samples[i + static_cast<std::size_t>(random.next_uniform() * rest)]);

@@ -39,6 +39,15 @@ TEST(HoldOut, LeavesEnoughToTrainOn) {
   EXPECT_TRUE(hold_out({}, 10, 1).training.empty());
 }
 
+TEST(HoldOut, TakesNoneWhereTheSharesOfClassesAreTooFewTogether) {
+  // A twelfth of all is 200, but 19 of each class with 239 samples make 195.
+  std::vector<std::uint8_t> labels;
+  for (std::uint8_t label = 0; label < 10; ++label) labels.insert(labels.end(), label < 5 ? 241 : 239, label);
+  ASSERT_EQ(labels.size(), 2400U);
+  EXPECT_TRUE(hold_out(labels, 5000, 1).held_out.empty());
+  EXPECT_EQ(hold_out(labels, 5000, 1).training.size(), 2400U);
+}
+
 // Logits whose labels are drawn by the probabilities of Calibration with this temperature and exponent.
 struct Drawn {
   std::vector<float> logits;

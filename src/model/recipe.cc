@@ -47,10 +47,16 @@ nn::Architecture staged_network(std::initializer_list<Stage> stages) {
 
 nn::Architecture quick_network() { return staged_network({{16, 0}, {32, 0}, {64, 0}, {96, 0}}); }
 nn::Architecture minute_network() { return staged_network({{16, 0}, {32, 1}, {64, 1}, {128, 0}}); }
-nn::Architecture ten_minute_network() { return staged_network({{32, 0}, {48, 1}, {96, 2}, {192, 0}}); }
+// A residual block before the first pool counts most: with as many multiplications, 95.3 % of 10,000 garments
+// that were not trained on were right, 95.2 % with {32, 0}, {48, 1}, {96, 2}, {192, 0} (negative log
+// likelihood 0.150 and 0.160).
+nn::Architecture ten_minute_network() { return staged_network({{32, 1}, {64, 1}, {128, 1}, {192, 0}}); }
+nn::Architecture hour_network() { return staged_network({{32, 2}, {64, 1}, {128, 1}, {192, 0}}); }
+nn::Architecture compact_teacher() { return staged_network({{32, 0}, {48, 1}, {96, 2}, {192, 0}}); }
 
-nn::Muon muon(float other_learning_rate) {
-  return {.learning_rate = 0.1f,
+// A convolution's matrix has a norm that Muon keeps, so its learning rate is a share of the matrix a step.
+nn::Muon muon(float learning_rate, float other_learning_rate) {
+  return {.learning_rate = learning_rate,
           .momentum = 0.6f,
           .newton_schulz_steps = 3,
           .others = {.learning_rate = other_learning_rate, .beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-8f}};
@@ -102,7 +108,7 @@ std::array<Recipe, 8> make_recipes() {
              .description = "four convolutions with batch norm, one epoch",
              .architecture = quick_network(),
              .initializer = nn::HeNormal{},
-             .optimizer = muon(1e-2f),
+             .optimizer = muon(0.1f, 1e-2f),
              .batch_size = 128,
              .steps = 0,
              .epochs = 1,
@@ -110,11 +116,13 @@ std::array<Recipe, 8> make_recipes() {
              .label_smoothing = 0.05f,
              .held_out = 2500,
              .schedule = up_and_down()},
+      // Muon's rate: of 10,000 garments that were not trained on, 93.68 % were right after eight epochs with
+      // 0.05, 93.62 with 0.035, 93.49 with 0.1; after fifteen 94.21, 94.17 (0.03) and 93.89 (two seeds each).
       Recipe{.name = "1m",
              .description = "a residual network on changed copies of the pictures",
              .architecture = minute_network(),
              .initializer = nn::HeNormal{},
-             .optimizer = muon(4e-3f),
+             .optimizer = muon(0.05f, 4e-3f),
              .batch_size = 128,
              .steps = 0,
              .epochs = 7,
@@ -125,43 +133,42 @@ std::array<Recipe, 8> make_recipes() {
              .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2},
              // Of 5,000 held-out garments 93.7 % were right with shifts of 1, 93.4 % with 2.
              .garments = {.shift = 1, .mirror = Mirror::every_other_epoch}},
-      // Of 5,000 held-out garments 95.2 % were right after 30 epochs.
       Recipe{.name = "10m",
-             .description = "a deeper residual network, 22 epochs",
+             .description = "a wider residual network, 16 epochs",
              .architecture = ten_minute_network(),
              .initializer = nn::HeNormal{},
-             .optimizer = muon(4e-3f),
+             .optimizer = muon(0.05f, 4e-3f),
              .batch_size = 128,
              .steps = 0,
-             .epochs = 22,
+             .epochs = 16,
              .chunk_size = 32,
              .label_smoothing = 0.1f,
              .held_out = 5000,
              .schedule = up_and_down(),
              .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2, .elastic = 0.4f},
              .garments = {.shift = 1, .mirror = Mirror::every_other_epoch}},
+      // Erasing did nothing in 14 and 24 epochs; it is for the many looks that this one has.
       Recipe{.name = "60m",
-             .description = "the network of 10m, taught by two of its kind",
-             .architecture = ten_minute_network(),
+             .description = "a deeper one, 60 epochs",
+             .architecture = hour_network(),
              .initializer = nn::HeNormal{},
-             .optimizer = muon(4e-3f),
+             .optimizer = muon(0.04f, 4e-3f),
              .batch_size = 128,
              .steps = 0,
-             .epochs = 55,
+             .epochs = 60,
              .chunk_size = 32,
              .label_smoothing = 0.1f,
              .held_out = 5000,
              .schedule = up_and_down(),
-             .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2, .elastic = 0.4f},
-             .garments = {.shift = 1, .mirror = Mirror::every_other_epoch},
-             .teachers = {.count = 2, .architecture = ten_minute_network(), .epochs = 25, .share = 0.8f}},
+             .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2, .elastic = 0.5f},
+             .garments = {.shift = 1, .mirror = Mirror::every_other_epoch, .erasing = 0.5f}},
       // Ours: the network of 1m, trained on what pens, paper and cameras do to pictures as well. It answered
       // 99.62 % of 5,000 held-out digits right after 20 epochs without a teacher.
       Recipe{.name = "compact",
-             .description = "the network of 1m, taught by that of 10m, in half the bytes; what espy ships",
+             .description = "the network of 1m, taught by a larger one, in half the bytes; what espy ships",
              .architecture = minute_network(),
              .initializer = nn::HeNormal{},
-             .optimizer = muon(4e-3f),
+             .optimizer = muon(0.1f, 4e-3f),
              .batch_size = 128,
              .steps = 0,
              .epochs = 40,
@@ -177,7 +184,7 @@ std::array<Recipe, 8> make_recipes() {
                         .blur = 0.5f},
              .garments = {.shift = 1, .mirror = Mirror::every_other_epoch},
              .teachers = {.count = 1,
-                          .architecture = ten_minute_network(),
+                          .architecture = compact_teacher(),
                           .epochs = 16,
                           .share = 0.8f,
                           .garment_epochs = 28},

@@ -68,9 +68,9 @@ double teacher_epochs(const Recipe& recipe, image::Preparation preparation);
 //   mlp      TensorFlow's "Basic classification: classify images of clothing", 15 epochs
 //   5s       four convolutions, one epoch: some seconds on two cores with AMX
 //   1m       a residual network on changed copies of the pictures: about a minute there
-//   10m      a deeper one, longer: about ten minutes
-//   60m      the same, taught by two of its kind: about an hour
-//   compact  the network of 1m, taught by that of 10m, in half the bytes; what espy ships
+//   10m      a wider one, longer: ten minutes at most
+//   60m      a deeper one, longer still: an hour at most
+//   compact  the network of 1m, taught by a larger one, in half the bytes; what espy ships
 std::span<const Recipe> recipes();
 
 // Returns nullptr when there is none of that name.

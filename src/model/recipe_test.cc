@@ -95,7 +95,8 @@ TEST(Recipe, DigitsAndLettersAreNeverMirrored) {
 TEST(Recipe, OwnNetworksStaySmall) {
   EXPECT_LT(parameter_count(recipe("5s")), 100'000U);
   EXPECT_LT(parameter_count(recipe("1m")), 160'000U);
-  EXPECT_LT(parameter_count(recipe("10m")), 500'000U);
+  EXPECT_LT(parameter_count(recipe("10m")), 600'000U);
+  EXPECT_LT(parameter_count(recipe("60m")), 600'000U);
   // In two bytes each, beside a calibration of some tens of kilobytes.
   EXPECT_EQ(recipe("compact").parameter_type, ParameterType::f16);
   EXPECT_LT(parameter_count(recipe("compact")), 160'000U);

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <barrier>
 #include <chrono>
-#include <functional>
+#include <latch>
 #include <memory>
 #include <numeric>
 #include <system_error>
@@ -174,9 +174,7 @@ double best_rate(const std::vector<Load>& loads) {
       if (thread == 0) best = std::max(best, operations * static_cast<double>(loads.size()) / spent.count());
     }
   };
-  std::vector<std::jthread> others;
-  for (std::size_t thread = 1; thread < loads.size(); ++thread) others.emplace_back(work, thread);
-  work(0);
+  run_on_threads(loads.size(), work);
   return best;
 }
 
@@ -205,6 +203,26 @@ void fill_with_noise(std::span<float> values) {
 }
 
 }  // namespace
+
+void run_on_threads(std::size_t threads, const std::function<void(std::size_t thread)>& work) {
+  // Threads that waited for one another while one of them cannot be started would wait for ever.
+  std::latch decided(1);
+  bool all_started = false;
+  std::vector<std::jthread> others;
+  const auto work_with_all = [&](std::size_t thread) {
+    decided.wait();
+    if (all_started) work(thread);
+  };
+  try {
+    for (std::size_t thread = 1; thread < threads; ++thread) others.emplace_back(work_with_all, thread);
+  } catch (...) {
+    decided.count_down();
+    throw;
+  }
+  all_started = true;
+  decided.count_down();
+  work(0);
+}
 
 Result<Peak> measure_peak(Precision precision, int threads) {
   if (threads < 1) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,11 @@
 #include "nn/precision.h"
 
 namespace espy::nn {
+
+// Calls work(thread) at once on so many threads, of which the caller's is thread 0, and returns when all have
+// returned. `work` must not throw. threads >= 1. Errors: std::system_error, when the system does not start as
+// many; then none of them has worked.
+void run_on_threads(std::size_t threads, const std::function<void(std::size_t thread)>& work);
 
 // Operations are multiplications and additions alike: a multiply-add is two. Those of convolutions and dense
 // layers are counted, padding included, and no others.

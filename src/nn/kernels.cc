@@ -176,7 +176,7 @@ ESPY_MULTIVERSION void descend_adam(const AdamStep& step, std::span<const float>
     m[i] = s.beta1 * m[i] + (1 - s.beta1) * g[i];
     v[i] = s.beta2 * v[i] + (1 - s.beta2) * g[i] * g[i];
     w[i] -= s.decay * w[i];
-    w[i] -= s.corrected_learning_rate * m[i] / (std::sqrt(v[i] * s.second_correction) + s.epsilon);
+    w[i] -= s.corrected_learning_rate * m[i] / (std::sqrt(v[i]) + s.epsilon);
   }
 }
 

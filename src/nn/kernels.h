@@ -51,15 +51,14 @@ void descend(float learning_rate, std::span<const float> gradient, std::span<flo
 struct AdamStep {
   float beta1;
   float beta2;
-  float corrected_learning_rate;  // learning_rate / (1 - beta1^t)
-  float second_correction;        // 1 / (1 - beta2^t)
+  float corrected_learning_rate;  // learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t)
   float epsilon;
   float decay = 0;  // learning_rate * weight_decay
 };
 
-// weights -= decay * weights before the step: the decoupled form of Loshchilov & Hutter 2019, algorithm 2.
-//
-// Kingma & Ba 2014, algorithm 1.
+// weights -= corrected_learning_rate * m / (sqrt(v) + epsilon): Kingma & Ba 2014, in the order of
+// computation that the end of section 2 gives, whose epsilon-hat is TensorFlow's and Keras' epsilon. Before
+// it, weights -= decay * weights: decoupled, as Loshchilov & Hutter 2019 have it.
 void descend_adam(const AdamStep& step, std::span<const float> gradient, std::span<float> first_moment,
                   std::span<float> second_moment, std::span<float> weights);
 

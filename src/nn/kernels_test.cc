@@ -108,6 +108,7 @@ TEST(Kernels, descend_subtracts_the_scaled_gradient) {
 }
 
 TEST(Kernels, adam_follows_its_paper) {
+  constexpr float kEpsilon = 0.01F;  // large enough that its place in the formula shows
   std::vector<float> weights = draw(1);
   std::vector<float> m(kSize, 0.0F);
   std::vector<float> v(kSize, 0.0F);
@@ -118,15 +119,15 @@ TEST(Kernels, adam_follows_its_paper) {
     const std::vector<float> gradient = draw(static_cast<std::uint64_t>(100 + t));
     const double first_correction = 1 - std::pow(0.9, t);
     const double second_correction = 1 - std::pow(0.999, t);
-    descend_adam({0.9F, 0.999F, static_cast<float>(0.01 / first_correction),
-                  static_cast<float>(1 / second_correction), 1e-8F},
-                 gradient, m, v, weights);
+    descend_adam(
+        {0.9F, 0.999F, static_cast<float>(0.01 * std::sqrt(second_correction) / first_correction), kEpsilon},
+        gradient, m, v, weights);
     for (std::size_t i = 0; i < kSize; ++i) {
       const double g = gradient[i];
       expected_m[i] = 0.9 * expected_m[i] + 0.1 * g;
       expected_v[i] = 0.999 * expected_v[i] + 0.001 * g * g;
-      expected_weights[i] -=
-          0.01 * (expected_m[i] / first_correction) / (std::sqrt(expected_v[i] / second_correction) + 1e-8);
+      expected_weights[i] -= 0.01 * (expected_m[i] / first_correction) /
+                             ((std::sqrt(expected_v[i]) + kEpsilon) / std::sqrt(second_correction));
     }
   }
   for (std::size_t i = 0; i < kSize; ++i) EXPECT_NEAR(weights[i], expected_weights[i], 2e-6);
@@ -208,7 +209,7 @@ TEST(Kernels, adam_decays_weights_apart_from_the_gradient) {
   std::vector<float> weights = {2, -4};
   std::vector<float> m(2);
   std::vector<float> v(2);
-  descend_adam({0.9F, 0.999F, 0.1F, 1, 1e-8F, 0.25F}, std::vector<float>(2, 0.0F), m, v, weights);
+  descend_adam({0.9F, 0.999F, 0.1F, 1e-8F, 0.25F}, std::vector<float>(2, 0.0F), m, v, weights);
   EXPECT_EQ(weights, (std::vector<float>{1.5F, -3}));
 }
 

@@ -12,6 +12,7 @@
 #endif
 
 #include "nn/multiversion.h"
+#include "nn/precision.h"
 
 namespace espy::nn {
 namespace {
@@ -53,16 +54,8 @@ namespace {
 
 // Returns whether the instructions for bfloat16 serve activations like these, and are there.
 bool suits_avx512_bf16(const Activations& activations) {
-#if defined(__x86_64__)
-  static const bool available =
-      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
-      __builtin_cpu_supports("avx512bf16") != 0;
+  static const bool available = multiplies_bf16();
   return available && activations.element == Element::bf16 && width_of(activations) == 16;
-#else
-  (void)activations;
-  return false;
-#endif
 }
 
 }  // namespace

@@ -13,12 +13,25 @@ std::optional<Precision> precision_named(std::string_view name) {
   return std::nullopt;
 }
 
-bool multiplies_bf16() {
-  // What oneDNN would use: it also honours the limit that a user may set in DNNL_MAX_CPU_ISA. An instruction
-  // set's bits include those of the sets that it contains.
-  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (has & needed) == needed;
+namespace {
+
+// What oneDNN would use: it knows the processor, and the limit that a user may set in DNNL_MAX_CPU_ISA. An
+// instruction set's bits include those of the sets that it contains.
+bool has(dnnl::cpu_isa needed) {
+  const auto effective = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  return (effective & static_cast<unsigned>(needed)) == static_cast<unsigned>(needed);
+}
+
+}  // namespace
+
+bool multiplies_bf16() { return has(dnnl::cpu_isa::avx512_core_bf16); }
+
+std::string_view instructions() {
+  if (has(dnnl::cpu_isa::avx512_core_amx)) return "AMX";
+  if (has(dnnl::cpu_isa::avx512_core_bf16)) return "AVX512-BF16";
+  if (has(dnnl::cpu_isa::avx512_core)) return "AVX-512";
+  if (has(dnnl::cpu_isa::avx2)) return "AVX2";
+  return "portable";
 }
 
 Result<void> check_precision(Precision precision) {

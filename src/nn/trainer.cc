@@ -308,11 +308,8 @@ class ChunkTrainer final : public Trainer {
     const double first_bias = 1 - std::pow(static_cast<double>(adam.beta1), t);
     const double second_bias = 1 - std::pow(static_cast<double>(adam.beta2), t);
     const float learning_rate = adam.learning_rate * learning_rate_factor_;
-    adam_step_ = {adam.beta1,
-                  adam.beta2,
-                  static_cast<float>(learning_rate / first_bias),
-                  static_cast<float>(1 / second_bias),
-                  adam.epsilon,
+    adam_step_ = {adam.beta1, adam.beta2,
+                  static_cast<float>(learning_rate * std::sqrt(second_bias) / first_bias), adam.epsilon,
                   learning_rate * adam.weight_decay};
   }
 

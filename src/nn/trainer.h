@@ -24,10 +24,9 @@ struct GradientDescent {
   float learning_rate;
 };
 
-// With weight_decay it is AdamW (Loshchilov & Hutter 2019, algorithm 2).
-//
-// Kingma & Ba 2014, algorithm 1, in the form before section 2.1's epsilon-hat: w -= lr * m_hat / (sqrt(v_hat)
-// + epsilon).
+// Kingma & Ba 2014 with epsilon-hat as epsilon, as TensorFlow and Keras have it (descend_adam in kernels.h).
+// With weight_decay it is AdamW in PyTorch's form: learning_rate * weight_decay of each weight is taken off
+// in each step, both following the schedule.
 struct Adam {
   float learning_rate = 1e-3f;
   float beta1 = 0.9f;
