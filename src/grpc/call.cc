@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/deflate.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "http/keys.h"
+#include "http/routes.h"
 #include "http/trace_context.h"
 
 namespace espy::grpc {
@@ -54,6 +56,47 @@ std::uint64_t client_of(const http::Gate& gate, const std::string& address) {
     return gate.client_of(std::span(bytes).first(4));
   return 0;
 }
+
+// A message's bytes, inflated where the client has compressed it: gRPC itself would inflate whatever comes,
+// and look only then how large it is. It does not hand on which coding the client has named, but of gzip and
+// zlib no message can begin like either: 0x1f would be a field of a type that there is not, and 0x78 field
+// 15, which no message here has.
+class Message {
+ public:
+  // Errors: invalid_input (broken), too_large (more than `limit` bytes come out).
+  static Result<Message> open(const ::grpc::ByteBuffer& received, std::size_t limit) {
+    Message message;
+    ::grpc::ByteBuffer buffer = received;  // shares the bytes
+    if (!buffer.TrySingleSlice(&message.slice_).ok() && !buffer.DumpToSingleSlice(&message.slice_).ok()) {
+      return Error{ErrorCode::internal, "gRPC does not give a message's bytes"};
+    }
+    const std::optional<Deflated> form = form_of(message.bytes());
+    if (!form) return message;
+    Result<std::string> inflated = inflate(message.bytes(), *form, limit);
+    if (!inflated) return std::move(inflated).error();
+    message.inflated_ = *std::move(inflated);
+    return message;
+  }
+
+  std::string_view bytes() const {
+    if (inflated_) return *inflated_;
+    return {reinterpret_cast<const char*>(slice_.begin()), slice_.size()};
+  }
+
+ private:
+  // RFC 1952 section 2.3.1, RFC 1950 section 2.2.
+  static std::optional<Deflated> form_of(std::string_view bytes) {
+    if (bytes.size() < 2) return {};
+    const auto first = static_cast<unsigned char>(bytes[0]);
+    const auto second = static_cast<unsigned char>(bytes[1]);
+    if (first == 0x1f && second == 0x8b) return Deflated::gzip;
+    if (first == 0x78 && (first * 256 + second) % 31 == 0) return Deflated::zlib;
+    return {};
+  }
+
+  ::grpc::Slice slice_;
+  std::optional<std::string> inflated_;
+};
 
 }  // namespace
 
@@ -98,8 +141,14 @@ Calls::Stay Call::stay() const {
 // Takes the call, or refuses it before its message is read.
 void Call::start() {
   const std::lock_guard lock(mutex_);
-  place_ = calls_->enter(this, stay());
-  if (!place_) return refuse({.code = Code::unavailable, .message = "there are too many calls already"});
+  const bool is_vital = method_ != nullptr && method_->scope == http::Scope::none;
+  place_ = calls_->enter(this, stay(), is_vital);
+  if (!place_) {
+    return refuse(
+        {.code = Code::unavailable,
+         .message = format("there are too many calls already, limit is {}, of which a tenth may watch",
+                           calls_->options.max_calls)});
+  }
   if (method_ == nullptr) {
     return refuse({.code = Code::unimplemented, .message = "there is no such method"});
   }
@@ -137,12 +186,12 @@ void Call::OnReadDone(bool ok) {
       return advance();
     }
     const bool is_first = !std::exchange(read_one_, true);
+    stirred_ = now();
     if (method_->kind == Kind::watch) {
       message.Swap(&received_);
-      ::grpc::Slice bytes;
-      if (!message.DumpToSingleSlice(&bytes).ok()) return finish({.code = Code::internal});
-      Result<std::string> service =
-          parse_health({reinterpret_cast<const char*>(bytes.begin()), bytes.size()});
+      const auto opened = Message::open(message, calls_->options.max_message_bytes);
+      if (!opened) return finish(failure(opened.error()));
+      Result<std::string> service = parse_health(opened->bytes());
       if (!service) return finish(failure(service.error()));
       watched_ = *std::move(service);
       return watch();
@@ -158,6 +207,7 @@ void Call::OnReadDone(bool ok) {
       if (!is_first) {
         if (std::optional<Outcome> denied = deny()) {
           tell(*denied, slot->began);
+          post_count(denied->code, slot->began);
           slot->outcome = failure_in_stream(*std::move(denied));
           return advance();
         }
@@ -170,17 +220,13 @@ void Call::OnReadDone(bool ok) {
     return;
   }
   guest->post([self = shared_from_this(), slot, message = std::move(message)](http::Guest::Seat seat) {
-    ::grpc::Slice bytes;
-    if (!message.TrySingleSlice(&bytes).ok() && !message.DumpToSingleSlice(&bytes).ok()) {
-      self->put(slot, {.code = Code::internal, .message = "internal error"});
-      return;
-    }
-    self->handle(seat, slot, {reinterpret_cast<const char*>(bytes.begin()), bytes.size()});
+    self->handle(seat, slot, message);
   });
 }
 
 // On a loop's thread.
-void Call::handle(http::Guest::Seat seat, const std::shared_ptr<Slot>& slot, std::string_view message) {
+void Call::handle(http::Guest::Seat seat, const std::shared_ptr<Slot>& slot,
+                  const ::grpc::ByteBuffer& message) {
   seat.figures.requests_begun.add();
   const auto is_answered = std::make_shared<bool>(false);
   const auto respond = [self = shared_from_this(), seat, slot, is_answered](Outcome outcome) {
@@ -203,8 +249,10 @@ void Call::handle(http::Guest::Seat seat, const std::shared_ptr<Slot>& slot, std
                         .why_not_ready = guest ? guest->why_not_ready() : "the server is stopping",
                         .id = id_,
                         .subject = subject_};
+  const auto opened = Message::open(message, calls_->options.max_message_bytes);
+  if (!opened) return respond(failure(opened.error()));
   try {
-    method_->handle(context, message, respond);
+    method_->handle(context, opened->bytes(), respond);
   } catch (const std::exception& exception) {
     log::error(format("a call failed: {}", exception.what()));
     if (!*is_answered) respond({.code = Code::internal, .message = "internal error"});
@@ -214,8 +262,21 @@ void Call::handle(http::Guest::Seat seat, const std::shared_ptr<Slot>& slot, std
 void Call::count(http::Guest::Seat seat, Code code, SteadyTime began) const {
   const std::shared_ptr<http::Guest> guest = calls_->guest();
   if (!guest) return;
-  const auto place = static_cast<std::size_t>(method_ - methods().data());
-  seat.figures.of(guest->place_of(place), http_status(code)).add(now() - began);
+  // Without a method it counts as what has no route.
+  const auto place = method_ == nullptr
+                         ? http::Routes::table().size()
+                         : guest->place_of(static_cast<std::size_t>(method_ - methods().data()));
+  seat.figures.of(place, http_status(code)).add(now() - began);
+}
+
+// Counts what no loop has seen.
+void Call::post_count(Code code, SteadyTime began) {
+  const std::shared_ptr<http::Guest> guest = calls_->guest();
+  if (!guest) return;
+  guest->post([self = shared_from_this(), code, began](http::Guest::Seat seat) {
+    seat.figures.requests_begun.add();
+    self->count(seat, code, began);
+  });
 }
 
 void Call::tell(const Outcome& outcome, SteadyTime began) const {
@@ -254,12 +315,7 @@ Code Call::put(const std::shared_ptr<Slot>& slot, Outcome outcome) {
 // Ends a call before its message is worked on, and counts and tells it.
 void Call::refuse(Outcome outcome) {
   tell(outcome, began_);
-  if (const std::shared_ptr<http::Guest> guest = calls_->guest(); guest && method_ != nullptr) {
-    guest->post([self = shared_from_this(), code = outcome.code](http::Guest::Seat seat) {
-      seat.figures.requests_begun.add();
-      self->count(seat, code, self->began_);
-    });
-  }
+  post_count(outcome.code, began_);
   finish(outcome);
 }
 
@@ -329,6 +385,7 @@ void Call::OnWriteDone(bool ok) {
   const std::lock_guard lock(mutex_);
   if (finished_) return;
   writing_ = false;
+  stirred_ = now();
   if (!ok) cancelled_ = true;
   if (watched_) return watch();
   advance();
@@ -341,12 +398,18 @@ void Call::OnCancel() {
 }
 
 void Call::OnDone() {
+  {
+    // Waits for a sweep that is at it.
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
   if (place_) calls_->forget(*place_, stay());
   const std::shared_ptr<Call> last = std::move(self_);
 }
 
 void Call::sweep(SteadyTime time) {
   const std::lock_guard lock(mutex_);
+  if (done_) return;
   const auto is_late = [&](SteadyTime began) { return time - began > calls_->options.request_timeout; };
   if (finished_) {
     if (is_late(write_began_)) context_->TryCancel();  // who does not read
@@ -371,6 +434,10 @@ void Call::sweep(SteadyTime time) {
                  .message = format("no answer after {} s; a record may be kept all the same", limit)};
     tell(late, slot->began);
     slot->outcome = method_->kind == Kind::stream ? failure_in_stream(std::move(late)) : std::move(late);
+  }
+  if (slots_.empty() && time - stirred_ > calls_->options.idle_timeout) {
+    return finish({.code = Code::unavailable,
+                   .message = format("no message came for {} s", calls_->options.idle_timeout.count())});
   }
   advance();
 }

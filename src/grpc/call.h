@@ -50,12 +50,13 @@ class Calls {
   using Place = std::list<Call*>::iterator;
   enum class Stay { until_answered, as_long_as_it_likes };
   // Returns nothing when there are too many. Whoever stays as long as he likes, needs no key: such may have a
-  // tenth of the room.
-  std::optional<Place> enter(Call* call, Stay stay) {
+  // tenth of the room. What asks only how the server is (`is_vital`) finds another tenth when all is taken.
+  std::optional<Place> enter(Call* call, Stay stay, bool is_vital) {
     const std::lock_guard lock(mutex_);
-    if (calls_.size() >= options.max_calls) return {};
+    const std::size_t tenth = std::max<std::size_t>(1, options.max_calls / 10);
+    if (calls_.size() >= options.max_calls + (is_vital ? tenth : 0)) return {};
     if (stay == Stay::as_long_as_it_likes) {
-      if (staying_ >= std::max<std::size_t>(1, options.max_calls / 10)) return {};
+      if (staying_ >= tenth) return {};
       ++staying_;
     }
     return calls_.insert(calls_.end(), call);
@@ -108,9 +109,10 @@ class Call final : public ::grpc::ServerGenericBidiReactor, public std::enable_s
   Calls::Stay stay() const;
   void start();
   std::optional<Outcome> deny() const;
-  void handle(http::Guest::Seat seat, const std::shared_ptr<Slot>& slot, std::string_view message);
+  void handle(http::Guest::Seat seat, const std::shared_ptr<Slot>& slot, const ::grpc::ByteBuffer& message);
   Code put(const std::shared_ptr<Slot>& slot, Outcome outcome);
   void count(http::Guest::Seat seat, Code code, SteadyTime began) const;
+  void post_count(Code code, SteadyTime began);
   void tell(const Outcome& outcome, SteadyTime began) const;
 
   // These are called with the mutex locked. No reaction runs within gRPC's functions that they call.
@@ -145,8 +147,10 @@ class Call final : public ::grpc::ServerGenericBidiReactor, public std::enable_s
   bool read_all_ = false;
   bool writing_ = false;
   SteadyTime write_began_{};
+  SteadyTime stirred_ = began_;  // when something came or went last
   bool cancelled_ = false;
   bool finished_ = false;
+  bool done_ = false;                   // OnDone() was called: the context is gone
   std::optional<std::string> watched_;  // the service
   std::optional<Health> told_health_;
 };

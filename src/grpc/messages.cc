@@ -163,6 +163,11 @@ Result<InferRequest> parse_infer(std::string_view message) {
   return request;
 }
 
+std::string id_of_infer(std::string_view message) {
+  const Result<::inference::ModelInferRequest> request = parse<::inference::ModelInferRequest>(message);
+  return request && request->id().size() <= service::kMaxIdBytes ? request->id() : std::string();
+}
+
 std::string write_infer(const service::Inference& inference, const service::ServedModel& model,
                         std::span<const service::Tensor> outputs) {
   ::inference::ModelInferResponse response;
@@ -191,9 +196,10 @@ std::string write_stream_infer(std::string_view infer_response) {
   return message.append(infer_response);
 }
 
-std::string write_stream_error(std::string_view message) {
+std::string write_stream_error(std::string_view message, std::string_view id) {
   ::inference::ModelStreamInferResponse response;
   response.set_error_message(valid_utf8(message));
+  if (!id.empty()) response.mutable_infer_response()->set_id(valid_utf8(id));
   return response.SerializeAsString();
 }
 

@@ -23,13 +23,17 @@ struct InferRequest {
 // service::read_pictures() has it, or as typed contents. Errors: invalid_input.
 Result<InferRequest> parse_infer(std::string_view message);
 
+// Returns the id in a ModelInferRequest that parse_infer() refuses; nothing when it has none or is none.
+std::string id_of_infer(std::string_view message);
+
 // Returns a ModelInferResponse, its outputs as raw_output_contents.
 std::string write_infer(const service::Inference& inference, const service::ServedModel& model,
                         std::span<const service::Tensor> outputs);
 
-// Returns a ModelStreamInferResponse: of a ModelInferResponse, or of an error.
+// Returns a ModelStreamInferResponse: of a ModelInferResponse, or of an error, with the id of the request
+// that it belongs to, which may be empty.
 std::string write_stream_infer(std::string_view infer_response);
-std::string write_stream_error(std::string_view message);
+std::string write_stream_error(std::string_view message, std::string_view id);
 
 // Of ModelReadyRequest, ModelMetadataRequest and ModelStatisticsRequest, which are alike.
 struct ModelQuery {

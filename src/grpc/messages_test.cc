@@ -160,7 +160,7 @@ TEST(WriteInfer, HasEachOutputWithItsBytes) {
     ASSERT_TRUE(stream.ParseFromString(write_stream_infer(response.SerializeAsString())));
     EXPECT_EQ(stream.infer_response().SerializeAsString(), response.SerializeAsString());
   }
-  ASSERT_TRUE(stream.ParseFromString(write_stream_error("no \xff")));
+  ASSERT_TRUE(stream.ParseFromString(write_stream_error("no \xff", "")));
   EXPECT_EQ(stream.error_message(), "no \xef\xbf\xbd");
   EXPECT_FALSE(stream.has_infer_response());
 }

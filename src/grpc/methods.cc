@@ -44,16 +44,21 @@ void model_metadata(const Context& context, std::string_view message, Respond re
 
 void model_infer(const Context& context, std::string_view message, Respond respond) {
   Result<InferRequest> request = parse_infer(message);
-  if (!request) return respond(failure(request.error()));
+  const auto refuse = [id = request ? request->inference.id : id_of_infer(message)](const Error& error) {
+    Outcome refused = failure(error);
+    refused.request_id = id;
+    return refused;
+  };
+  if (!request) return respond(refuse(request.error()));
   const auto model =
       service::find_version(context.lane.registry(), request->model_name, request->model_version);
-  if (!model) return respond(failure(model.error()));
+  if (!model) return respond(refuse(model.error()));
   auto uploads = request->inference.take_requests(*model, context.id, context.subject);
-  if (!uploads) return respond(failure(uploads.error()));
+  if (!uploads) return respond(refuse(uploads.error()));
   context.lane.classify_together(
-      *std::move(uploads), [model = *model, inference = std::move(request->inference),
+      *std::move(uploads), [model = *model, inference = std::move(request->inference), refuse,
                             respond = std::move(respond)](Result<std::vector<service::Answer>> answers) {
-        if (!answers) return respond(failure(answers.error()));
+        if (!answers) return respond(refuse(answers.error()));
         const auto outputs = inference.make_outputs(*answers, model->model().class_names());
         Outcome outcome = answer(write_infer(inference, *model, outputs));
         outcome.model = model->name();
@@ -206,7 +211,7 @@ std::span<const Method> methods() {
 }
 
 Outcome failure_in_stream(Outcome failed) {
-  failed.body = write_stream_error(failed.message);
+  failed.body = write_stream_error(failed.message, failed.request_id);
   return failed;
 }
 

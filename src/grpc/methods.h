@@ -48,6 +48,8 @@ struct Outcome {
   // For the access log: the model that answered, and the records that were made.
   std::string model{};
   std::vector<Uuid> records{};
+  // What the request calls itself, where it is known: a stream's errors name it.
+  std::string request_id{};
 };
 
 // What goes wrong, as it is told to the outside; why we failed ourselves is for the operator alone.

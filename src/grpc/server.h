@@ -19,12 +19,13 @@ namespace espy::grpc {
 struct ServerOptions {
   std::string host = "127.0.0.1";  // an address, or a name that resolves to some
   std::uint16_t port = 8001;       // 0 takes a free one
-  std::size_t max_message_bytes = (std::size_t{16} << 20) + (64 << 10);
+  std::size_t max_message_bytes = (std::size_t{16} << 20) + (64 << 10);  // inflated
   std::size_t max_metadata_bytes = 16 << 10;
-  std::size_t max_calls = 10000;  // one more is refused with UNAVAILABLE
+  // One more is refused with UNAVAILABLE, but a tenth more of those that ask how the server is.
+  std::size_t max_calls = 10000;
   // From a call's begin to its message, and from there to its answer's leaving.
   std::chrono::duration<double> request_timeout{30};
-  std::chrono::duration<double> idle_timeout{60};  // of a connection without calls
+  std::chrono::duration<double> idle_timeout{60};  // of a connection without calls, and of a stream
   std::chrono::duration<double> stop_timeout{10};  // for calls in hand when stopping
   // PEM; both or none, and with them nothing but TLS is spoken.
   std::optional<std::filesystem::path> tls_certificate = {};

@@ -62,6 +62,12 @@ class Case(espy.TestCase):
         self.assertIn(piece, caught.exception.message())
 
 
+def peak_memory(server):
+    """Returns the most bytes that the server has had in memory."""
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
 def health(channel, service="", timeout=60):
     """Asks as any client does that was made from the protocol's file; the messages are that small."""
     check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda name: b"\x0a" + bytes([len(name)]) + name.encode(),
@@ -94,7 +100,11 @@ class TritonTest(Case):
         self.triton.infer("digits", [tensor(numpy.repeat(pixels(), 2, 0), "UINT8")])
         statistics = self.triton.get_inference_statistics("digits").model_stats[0]
         self.assertEqual((statistics.name, statistics.version, statistics.inference_count), ("digits", "1", 3))
-        self.assertEqual(statistics.inference_stats.success.count, 3)
+        self.assertEqual(statistics.inference_stats.success.count, 2)
+        with self.refused(Code.INVALID_ARGUMENT, "not a png"):
+            self.triton.infer("digits", [tensor(numpy.array([b"no picture"], object), "BYTES")])
+        statistics = self.triton.get_inference_statistics("digits").model_stats[0]
+        self.assertEqual((statistics.inference_count, statistics.inference_stats.fail.count), (3, 1))
         self.assertGreater(statistics.inference_stats.success.ns, 0)
         self.assertEqual(len(self.triton.get_inference_statistics().model_stats), 2)
 
@@ -217,6 +227,26 @@ class TritonTest(Case):
             raw(b"\0" * (17 << 20), timeout=60)
         self.assertEqual(caught.exception.code(), Code.RESOURCE_EXHAUSTED)
         self.assertTrue(self.triton.is_server_ready())
+
+    def test_a_compressed_message_may_be_as_large_inflated(self):
+        before = peak_memory(self.server)
+        raw = self.channel().unary_unary("/inference.GRPCInferenceService/ModelInfer", None, None)
+        for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+            with self.subTest(compression=compression):
+                with self.assertRaises(grpc.RpcError) as caught:
+                    raw(b"\0" * (300 << 20), timeout=60, compression=compression)
+                self.assertEqual(caught.exception.code(), Code.INVALID_ARGUMENT)
+                self.assertIn("more than 16842752 bytes", caught.exception.details())
+        self.assertLess(peak_memory(self.server) - before, 100 << 20)
+
+    def test_a_streams_error_names_its_request(self):
+        stream = self.channel().stream_stream("/inference.GRPCInferenceService/ModelStreamInfer",
+                                              service_pb2.ModelInferRequest.SerializeToString,
+                                              service_pb2.ModelStreamInferResponse.FromString)
+        answers = stream(iter([service_pb2.ModelInferRequest(model_name="letters", id="a"),
+                               service_pb2.ModelInferRequest(model_name="digits", id="b")]), timeout=60)
+        self.assertEqual([(bool(answer.error_message), answer.infer_response.id) for answer in answers],
+                         [(True, "a"), (True, "b")])
 
     def test_unloads_and_loads(self):
         self.triton.unload_model("digits")
@@ -358,7 +388,7 @@ class LoadTest(Case):
         self.assertEqual(len(self.server.history()), 201 - len(refused))
 
     def test_nothing_is_predicted_after_its_deadline(self):
-        self.start("--threads", "1", "--max-wait", "60")
+        self.start("--threads", "1", "--max-wait", "60", "--max-pixels", "200000000")
         self.server.wait_until_ready()
         client, outcomes = self.client(), queue.Queue()
         batch = tensor(numpy.array([pictures.encoded(Image.open(io.BytesIO(pictures.seven(280))).resize((1800, 1800)))] * 32,
@@ -396,6 +426,33 @@ class LoadTest(Case):
         records = len(listed.splitlines())
         streamed = [result for result, error in list(stream.queue) if error is None]
         self.assertEqual(records, 1 + len(answered) + len(streamed))
+
+    def test_a_stream_that_says_nothing_ends_and_health_finds_room_beside_many(self):
+        self.start("--idle-timeout", "3", "--max-connections", "2")
+        self.server.wait_until_ready()
+        ending = threading.Event()
+
+        def nothing():
+            ending.wait(60)
+            yield from ()
+
+        streams = [self.channel().stream_stream("/inference.GRPCInferenceService/ModelStreamInfer", None, None)(nothing())
+                   for _ in range(2)]
+        infer = self.channel().unary_unary("/inference.GRPCInferenceService/ModelInfer", None, None)
+        for _ in range(100):  # until both streams have begun
+            with self.assertRaises(grpc.RpcError) as caught:
+                infer(b"", timeout=60)
+            if caught.exception.code() == Code.UNAVAILABLE:
+                break
+            time.sleep(0.01)
+        self.assertIn("too many calls already, limit is 2", caught.exception.details())
+        self.assertEqual(health(self.channel()), SERVING)
+        for stream in streams:
+            with self.assertRaises(grpc.RpcError) as caught:
+                next(stream)
+            self.assertEqual(caught.exception.code(), Code.UNAVAILABLE)
+            self.assertIn("no message came for 3 s", caught.exception.details())
+        ending.set()
 
     def test_who_sends_nothing_is_cut_off(self):
         self.start("--request-timeout", "0.5")
