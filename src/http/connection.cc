@@ -207,7 +207,7 @@ void Connection::take_request() {
         request, *loop_.lane, [this, slot](Response response) { put_answer(slot, std::move(response)); });
   } catch (const std::exception& exception) {
     log::error(format("a request failed: {}", exception.what()));
-    if (!slots_[slot].response) put_answer(slot, json_error(500, "internal error"));
+    if (!slots_[slot].response) put_answer(slot, loop_.routes.refusal(request, 500, "internal error"));
   }
   reader_.next();
   request_began_ = began;
@@ -227,7 +227,7 @@ void Connection::put_answer(std::size_t slot, Response response) {
 
 void Connection::put_refusal(int status, std::string_view message) {
   keep_alive_ = false;
-  slots_.push_back({.response = json_error(status, message),
+  slots_.push_back({.response = loop_.routes.refusal(reader_.request_so_far(), status, message),
                     .body = Body::send,
                     .afterwards = Afterwards::close,
                     .began = request_began_,
@@ -243,7 +243,9 @@ void Connection::give_up_waiting() {
   const std::string message = format("no answer after {} s; a record may be kept all the same",
                                      loop_.options.request_timeout.count());
   for (Slot& slot : slots_) {
-    if (!slot.response) slot.response = json_error(503, message);
+    const bool has_route = slot.route < Routes::table().size();
+    const std::string_view path = has_route ? Routes::table()[slot.route].path : std::string_view();
+    if (!slot.response) slot.response = Routes::refusal(path, 503, message);
   }
   slots_.back().afterwards = Afterwards::close;
   deadline_ = SteadyTime::max();

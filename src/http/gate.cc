@@ -148,6 +148,10 @@ std::string Gate::cors_fields(const Request& request) const {
         "Access-Control-Allow-Headers: Authorization, Content-Encoding, Content-Type, Espy-Subject, "
         "Idempotency-Key, Inference-Header-Content-Length, Traceparent, X-Api-Key, X-Request-Id\r\n"
         "Access-Control-Max-Age: 600\r\n";
+  } else {
+    fields +=
+        "Access-Control-Expose-Headers: Content-Encoding, Inference-Header-Content-Length, Retry-After, "
+        "X-Request-Id\r\n";
   }
   return fields;
 }

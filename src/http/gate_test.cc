@@ -141,7 +141,10 @@ TEST_F(GateTest, OnlyNamedOriginsMayAsk) {
   const auto gate = *Gate::open({.keys = {}, .cors_origins = {"https://a.example"}});
   Request request = get();
   request.origin = "https://a.example";
-  EXPECT_EQ(gate->cors_fields(request), "Vary: Origin\r\nAccess-Control-Allow-Origin: https://a.example\r\n");
+  EXPECT_EQ(gate->cors_fields(request),
+            "Vary: Origin\r\nAccess-Control-Allow-Origin: https://a.example\r\n"
+            "Access-Control-Expose-Headers: Content-Encoding, Inference-Header-Content-Length, Retry-After, "
+            "X-Request-Id\r\n");
   request.method = Method::post;
   request.fetch_site = "cross-site";
   EXPECT_EQ(status(*gate, request, Scope::predict), 0);

@@ -176,8 +176,8 @@ void append_history(Text& text, const store::HistoryStatus& status, Timestamp no
     text.single("espy_records_waiting", "gauge", "Records that wait for their commit.", writer.waiting);
     text.single("espy_records_oldest_waiting_seconds", "gauge", "How long the oldest of them has waited.",
                 writer.oldest_waiting.count());
-    text.histogram("espy_commit_seconds", "Commits with their fsync; each carries one group of records.",
-                   writer.commits);
+    text.histogram("espy_commit_seconds",
+                   "Commits with their fsync, of groups of records and of everything else.", writer.commits);
     text.histogram("espy_checkpoint_seconds", "Checkpoints by the writer; commits wait behind them.",
                    writer.checkpoints);
     text.histogram("espy_retention_step_seconds", "Steps of retention; commits wait behind them.",

@@ -8,7 +8,7 @@
 namespace espy::http {
 namespace {
 
-constexpr std::size_t kMaxParts = 256;
+constexpr std::size_t kMaxParts = 256 + 8;  // as many pictures as one request may have, and other fields
 constexpr std::size_t kMaxFieldBytes = 8
                                        << 10;  // of all fields of one part; a file name has at most 255 bytes
 constexpr std::size_t kMaxBoundaryBytes = 70;  // RFC 2046 section 5.1.1

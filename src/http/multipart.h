@@ -28,7 +28,7 @@ Result<std::string> boundary_of(std::string_view content_type);
 // (RFC 9110's quoted-string) and %22, %0D, %0A (the HTML standard). filename* is ignored, as RFC 7578 section
 // 4.2 forbids it.
 // Errors: invalid_input (a body that does not begin with the boundary or never ends; a part without a name,
-// with a transfer encoding, or whose fields are broken or longer than 8 KiB; more than 256 parts).
+// with a transfer encoding, or whose fields are broken or longer than 8 KiB; more than 264 parts).
 Result<std::vector<Part>> parse_multipart(std::string_view body, std::string_view boundary);
 
 }  // namespace espy::http

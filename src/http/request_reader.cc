@@ -366,6 +366,8 @@ std::uint64_t RequestReader::missing_bytes() const {
   return missing ? *missing : 0;
 }
 
+const Request& RequestReader::request_so_far() const { return parser_->request(); }
+
 Request& RequestReader::request() {
   assert(state_ == State::complete);
   return parser_->request();

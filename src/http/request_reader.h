@@ -50,6 +50,9 @@ class RequestReader {
   // Returns, in State::body, how much is still to come of a body whose length was given; 0 otherwise.
   std::uint64_t missing_bytes() const;
 
+  // Returns what is known of the request at hand in any state: what was not read is empty.
+  const Request& request_so_far() const;
+
   // The request, in State::complete; then next() begins the next one.
   Request& request();
   void next();

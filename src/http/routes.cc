@@ -310,6 +310,16 @@ std::size_t Routes::answer(Request& request, service::Lane& lane, Respond respon
   return place;
 }
 
+Response Routes::refusal(std::string_view path, int status, std::string_view message) {
+  return is_foreign(path) ? plain_error(status, message) : json_error(status, message);
+}
+
+Response Routes::refusal(const Request& request, int status, std::string_view message) const {
+  Response response = refusal(split_target(request.target).path, status, message);
+  response.fields += gate_.cors_fields(request);
+  return response;
+}
+
 void Routes::respond_denial(const Call& call, Gate::Denial denial) const {
   const bool needs_key = denial.status == 401 || denial.status == 403;
   if (needs_key && gate_.has_keys() && wants_page(call.request)) {
@@ -320,8 +330,7 @@ void Routes::respond_denial(const Call& call, Gate::Denial denial) const {
     page.fields += denial.fields;
     return call.respond(std::move(page));
   }
-  Response response = is_foreign(call.route->path) ? plain_error(denial.status, denial.message)
-                                                   : json_error(denial.status, denial.message);
+  Response response = refusal(call.route->path, denial.status, denial.message);
   response.fields += denial.fields;
   call.respond(std::move(response));
 }
@@ -344,8 +353,7 @@ void Routes::refuse_target(Call& call, std::string_view resource) const {
     allowed += method_name(route.method);
   }
   if (allowed.empty()) return respond_error(call, 404, "there is no such path");
-  const std::string message = format("this path takes {}", allowed);
-  Response response = is_foreign(resource) ? plain_error(405, message) : json_error(405, message);
+  Response response = refusal(resource, 405, format("this path takes {}", allowed));
   response.fields = format("Allow: {}\r\n", allowed);
   call.respond(std::move(response));
 }
@@ -458,6 +466,11 @@ void Routes::predict(Call& call) const {
   upload.subject = subject_of(call.request, form ? &*form : nullptr);
   if (const Result<void> said = service::check_said(upload.subject, upload.id); !said) {
     return respond_error(call, said.error());
+  }
+  if (form && form->files.size() > service::kMostTogether) {
+    return respond_error(
+        call, 400,
+        format("the form has {} pictures, limit is {}", form->files.size(), service::kMostTogether));
   }
   if (form && form->files.size() > 1) return predict_together(call, upload, form->files);
   if (form) {

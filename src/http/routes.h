@@ -36,6 +36,12 @@ class Routes {
   // it.
   std::size_t answer(Request& request, service::Lane& lane, Respond respond) const;
 
+  // Returns what tells a client that its request failed before or beside its route: in the shape of the
+  // dialect that the path belongs to.
+  static Response refusal(std::string_view path, int status, std::string_view message);
+  // The same of a request as far as it was read, with what a page of another origin needs to read it.
+  Response refusal(const Request& request, int status, std::string_view message) const;
+
   // Until the first call, and from the second on, /readyz says that no requests should come.
   void begin_serving() { serving_ = true; }
   void begin_stopping() { stopping_ = true; }

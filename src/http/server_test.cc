@@ -304,6 +304,19 @@ TEST(Server, RefusesALongBodyBeforeItIsSent) {
   EXPECT_TRUE(client.is_closed());
 }
 
+TEST(Server, ARefusalHasTheShapeOfItsDialect) {
+  Running running({.max_body_bytes = 1000});
+  const auto refused = [&](std::string_view path) {
+    Client client(running.port());
+    client.send(format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", path));
+    return client.receive().body;
+  };
+  EXPECT_EQ(refused("/v2/models/digits/infer"), R"({"error":"body has 5000 bytes, limit is 1000"})");
+  EXPECT_EQ(refused("/v1/models/digits:predict"), R"({"error":"body has 5000 bytes, limit is 1000"})");
+  EXPECT_EQ(refused("/api/predict"),
+            R"({"error":{"code":"too_large","message":"body has 5000 bytes, limit is 1000"}})");
+}
+
 TEST(Server, TheRefusalReachesAClientThatSendsOn) {
   Running running({.max_body_bytes = 1000});
   Client client(running.port());

@@ -253,7 +253,7 @@ std::string write_classes(std::span<const service::Answer> answers,
   return std::move(json).text();
 }
 
-std::string write_status(const service::ModelEntry& entry, std::span<const service::ModelVersion> versions) {
+std::string write_status(std::string_view model, std::span<const service::ModelVersion> versions) {
   JsonWriter json;
   json.begin_object().key("model_version_status").begin_array();
   for (const service::ModelVersion& version : versions) {
@@ -267,7 +267,7 @@ std::string write_status(const service::ModelEntry& entry, std::span<const servi
   }
   const bool ready =
       std::ranges::any_of(versions, [](const auto& version) { return version.served != nullptr; });
-  json.end_array().field("name", entry.name).field("ready", ready).end_object();
+  json.end_array().field("name", model).field("ready", ready).end_object();
   return std::move(json).text();
 }
 

@@ -45,7 +45,7 @@ std::string write_classes(std::span<const service::Answer> answers,
                           const std::vector<std::string>& class_names);
 
 // The state of one version, or of all; KServe's "name" and "ready" beside it.
-std::string write_status(const service::ModelEntry& entry, std::span<const service::ModelVersion> versions);
+std::string write_status(std::string_view model, std::span<const service::ModelVersion> versions);
 
 std::string write_metadata(const service::ServedModel& model);
 

@@ -68,17 +68,17 @@ void Routes::list_servables(Call& call) const {
 }
 
 void Routes::show_servable(Call& call) const {
-  const service::Registry& registry = call.lane.registry();
-  const service::ModelEntry* const entry = registry.entry(call.segment());
+  const service::ModelEntry* const entry = call.lane.registry().entry(call.segment());
   if (entry == nullptr) {
     return call.respond(plain_error(
         404, format("Could not find any versions of model {}", call.segment().substr(0, kShownBytes))));
   }
-  if (call.segments[1].empty()) return call.respond(json_response(write_status(*entry, entry->versions)));
-  const auto model = servable(call);
+  if (call.segments[1].empty())
+    return call.respond(json_response(write_status(entry->name, entry->versions)));
+  const auto model = servable(call);  // asks for the registry again, so the entry is no longer good
   if (!model) return call.respond(plain_error(model.error()));
   const service::ModelVersion version{.number = (*model)->number(), .served = *model, .reason = {}};
-  call.respond(json_response(write_status(*entry, {&version, 1})));
+  call.respond(json_response(write_status((*model)->name(), {&version, 1})));
 }
 
 void Routes::show_servable_metadata(Call& call) const {

@@ -108,7 +108,7 @@ TEST(TensorFlowServing, WritesTheStateOfVersions) {
       .versions = {{.number = 123, .served = nullptr, .reason = "it was unloaded"}},
       .chosen = nullptr,
       .labels = {}};
-  EXPECT_EQ(write_status(entry, entry.versions),
+  EXPECT_EQ(write_status(entry.name, entry.versions),
             R"({"model_version_status":[{"version":"123","state":"END","status":{"error_code":"UNKNOWN",)"
             R"("error_message":"it was unloaded"}}],"name":"letters","ready":false})");
 }

@@ -183,7 +183,10 @@ struct Lane::State : std::enable_shared_from_this<Lane::State> {
   Batch& batch_of(const std::shared_ptr<const ServedModel>& served);
   void drop_old_versions();
   Result<void> admit();
-  Result<std::shared_ptr<Work>> prepare(Request request, std::shared_ptr<const ServedModel>& served);
+  Result<std::shared_ptr<Work>> prepare(Request request, image::DecodeLimits& limits,
+                                        std::shared_ptr<const ServedModel>& served);
+  void count_failure(const std::shared_ptr<const ServedModel>& served,
+                     std::chrono::steady_clock::time_point arrival);
   void put_into_batch(const std::shared_ptr<const ServedModel>& served, std::shared_ptr<Work> work);
   void append_all(std::vector<Predicted> requests);
   void append(std::vector<Predicted> requests);
@@ -272,8 +275,15 @@ Result<void> Lane::State::admit() {
                             milliseconds(admission.bound()))};
 }
 
-// Decodes and prepares. `served` becomes the version that is to answer.
-Result<std::shared_ptr<Work>> Lane::State::prepare(Request request,
+// A request for this version has failed before it was in a batch.
+void Lane::State::count_failure(const std::shared_ptr<const ServedModel>& served,
+                                std::chrono::steady_clock::time_point arrival) {
+  batch_of(served).tally->add(Tally::failure, 1, std::chrono::steady_clock::now() - arrival);
+}
+
+// Decodes and prepares, and takes the picture's pixels from `limits`. `served` becomes the version that is to
+// answer.
+Result<std::shared_ptr<Work>> Lane::State::prepare(Request request, image::DecodeLimits& limits,
                                                    std::shared_ptr<const ServedModel>& served) {
   const auto work = std::make_shared<Work>();
   work->arrival = std::chrono::steady_clock::now();
@@ -306,11 +316,12 @@ Result<std::shared_ptr<Work>> Lane::State::prepare(Request request,
       figures_of(*served).refused.add();
       return format.error();
     }
-    const Result<image::GrayImage> picture = image::decode(bytes, classifier.options_.decode_limits);
+    const Result<image::GrayImage> picture = image::decode(bytes, limits);
     if (!picture) {
       figures_of(*served).refused.add();
       return picture.error();
     }
+    limits.max_pixels -= std::min<std::uint64_t>(limits.max_pixels, picture->pixels.size());
     record.input = image::prepare(*picture, model.preparation());
     work->entry.upload.media_type = image::media_type(*format);
   }
@@ -347,9 +358,14 @@ void Lane::State::put_into_batch(const std::shared_ptr<const ServedModel>& serve
 
 void Lane::State::classify(Request request, Completion done) {
   if (Result<void> admitted = admit(); !admitted) return done(std::move(admitted).error());
+  const auto arrival = std::chrono::steady_clock::now();
+  image::DecodeLimits limits = classifier.options_.decode_limits;
   std::shared_ptr<const ServedModel> served;
-  Result<std::shared_ptr<Work>> work = prepare(std::move(request), served);
-  if (!work) return done(std::move(work).error());
+  Result<std::shared_ptr<Work>> work = prepare(std::move(request), limits, served);
+  if (!work) {
+    if (served) count_failure(served, arrival);
+    return done(std::move(work).error());
+  }
   (*work)->done = std::move(done);
   put_into_batch(served, *std::move(work));
 }
@@ -359,13 +375,21 @@ void Lane::State::classify_together(std::vector<Request> requests, TogetherCompl
   const auto together = std::make_shared<Together>();
   together->done = std::move(done);
   if (Result<void> admitted = admit(); !admitted) return together->done(std::move(admitted).error());
+  const auto arrival = std::chrono::steady_clock::now();
+  // Of all together: while they are decoded this thread does nothing else.
+  image::DecodeLimits limits = classifier.options_.decode_limits;
+  const std::uint64_t max_pixels = limits.max_pixels;
   std::vector<std::shared_ptr<const ServedModel>> served(requests.size());
   std::vector<std::shared_ptr<Work>> works;
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    Result<std::shared_ptr<Work>> work = prepare(std::move(requests[i]), served[i]);
+    Result<std::shared_ptr<Work>> work = prepare(std::move(requests[i]), limits, served[i]);
     if (!work) {
+      if (served[i]) count_failure(served[i], arrival);
       Error error = std::move(work).error();
       if (requests.size() > 1) error.message = espy::format("picture {}: {}", i, error.message);
+      if (error.code == ErrorCode::too_large && limits.max_pixels < max_pixels) {
+        error.message += espy::format(", what is left of {} for all pictures of a request", max_pixels);
+      }
       return together->done(std::move(error));
     }
     (*work)->together = together;
@@ -405,7 +429,7 @@ void Lane::State::predict(Batch& batch) {
     for (std::size_t i = 0; i < count; ++i) waited += start - works[begin + i]->prepared;
     batch.tally->add(Tally::queue, count, waited);
     batch.tally->add(Tally::inference, count, spent);
-    batch.tally->add_execution(count, works[begin]->entry.record.time);
+    batch.tally->add_execution(works[begin]->entry.record.time);
     std::vector<Predicted> requests;
     for (std::size_t i = 0; i < count; ++i) {
       works[begin + i]->predicted = end;
@@ -565,6 +589,7 @@ void Lane::State::note(const Result<void>& result, const Work& work,
     return;
   }
   if (failed_at.load(std::memory_order_relaxed) != 0) failed_at.store(0, std::memory_order_relaxed);
+  work.tally->add_inference();
   work.figures->recording.add(now - work.predicted);
   work.figures->predictions[static_cast<std::size_t>(work.entry.record.verdict)].add();
 }
@@ -584,18 +609,17 @@ void Lane::State::deliver() {
 
 void Lane::State::answer(const Predicted& request, const Result<void>& result,
                          std::chrono::steady_clock::time_point now) {
-  const auto count = [&](const Work& work) {
-    work.tally->add(result ? Tally::success : Tally::failure, 1, now - work.arrival);
-    note(result, work, now);
-  };
+  // A request counts once, of the first picture's model; pictures count each of their own.
+  const Work& first = request.together ? *request.together->works.front() : *request.work;
+  first.tally->add(result ? Tally::success : Tally::failure, 1, now - first.arrival);
   if (const auto& together = request.together) {
-    for (const auto& work : together->works) count(*work);
+    for (const auto& work : together->works) note(result, *work, now);
     if (!result) return together->done(result.error());
     std::vector<Answer> answers;
     for (const auto& work : together->works) answers.push_back(answer_from(std::move(*work)));
     return together->done(std::move(answers));
   }
-  count(*request.work);
+  note(result, *request.work, now);
   const Lane::Completion done = std::move(request.work->done);
   if (!result) return done(result.error());
   done(answer_from(std::move(*request.work)));

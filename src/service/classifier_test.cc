@@ -325,9 +325,31 @@ TEST_F(LaneTest, SeveralPicturesAreAnsweredInOrderOrNotAtAll) {
   EXPECT_EQ(full.error().code, ErrorCode::unavailable);
   EXPECT_EQ(service_.store.list({})->records.size(), 3u);
   const Statistics statistics = (*lane_.registry().find("digits"))->statistics();
-  EXPECT_EQ(statistics.success.count, 2u);
+  EXPECT_EQ(statistics.success.count, 1u);
   EXPECT_EQ(statistics.failure.count, 2u);
-  EXPECT_EQ(statistics.inferences, 4u);
+  EXPECT_EQ(statistics.inferences, 2u);
+}
+
+TEST(Classifier, TheLimitOfPixelsIsThatOfAllPicturesOfARequest) {
+  const Service service({}, {.decode_limits = {.max_pixels = 2 * 28 * 28}});
+  Queue queue;
+  Lane lane(*service.classifier, queue.schedule());
+  const auto together = [&](std::size_t count) {
+    std::optional<Result<std::vector<Answer>>> answers;
+    lane.classify_together(
+        std::vector<Request>(count, {.upload = bar_picture(), .file_name = "", .model = "digits"}),
+        [&](Result<std::vector<Answer>> given) { answers = std::move(given); });
+    while (!answers) queue.run_one();
+    return *std::move(answers);
+  };
+  EXPECT_TRUE(together(2));
+  const auto refused = together(3);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::too_large);
+  EXPECT_EQ(
+      refused.error().message,
+      "picture 2: image is 28x28, limit is 0 pixels, what is left of 1568 for all pictures of a request");
+  EXPECT_TRUE(together(2));
 }
 
 TEST(Classifier, SaysThatNoModelIsServed) {

@@ -28,8 +28,9 @@ void Tally::add(Row row, std::uint64_t count, std::chrono::nanoseconds time) {
   increase(nanoseconds_[row], static_cast<std::uint64_t>(time.count()));
 }
 
-void Tally::add_execution(std::uint64_t pictures, Timestamp now) {
-  increase(inferences_, pictures);
+void Tally::add_inference() { increase(inferences_, 1); }
+
+void Tally::add_execution(Timestamp now) {
   increase(executions_, 1);
   last_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
 }

@@ -31,11 +31,11 @@ struct Timed {
 
 // What became of the requests for one version since it was loaded.
 struct Statistics {
-  std::uint64_t inferences = 0;  // pictures
+  std::uint64_t inferences = 0;  // pictures whose records are durable
   std::uint64_t executions = 0;  // batches
   std::optional<Timestamp> last_inference;
-  Timed success;  // from the arrival to the durable record, a picture each
-  Timed failure;
+  Timed success;    // from the arrival to the durable records, a request each
+  Timed failure;    // from the arrival to the refusal, a request each
   Timed input;      // decoding and preparing, a picture each
   Timed queue;      // from there to its batch's beginning
   Timed inference;  // of its batch, a picture each
@@ -47,7 +47,8 @@ class Tally {
   enum Row { success, failure, input, queue, inference, kRows };
 
   void add(Row row, std::uint64_t count, std::chrono::nanoseconds time);
-  void add_execution(std::uint64_t pictures, Timestamp now);
+  void add_execution(Timestamp now);
+  void add_inference();
   void add_to(Statistics& sum) const;
 
  private:

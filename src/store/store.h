@@ -107,7 +107,7 @@ struct WriterStatus {
   std::int64_t waiting = 0;   // of them, not answered yet
   std::int64_t refused = 0;   // appends that were not queued
   std::chrono::duration<double> oldest_waiting{};
-  Histogram commits;      // COMMIT, which ends with the fsync; durable / commits.count is the mean group
+  Histogram commits;      // COMMIT, which ends with the fsync; of records and of everything else
   Histogram checkpoints;  // each holds up the commits behind it, as does
   Histogram retentions;   // each step of retention
 };

@@ -281,6 +281,7 @@ bool Writer::wait_for_work(std::deque<Pending>& batch) {
     lock.lock();
   }
   batch.swap(queue_);
+  if (!batch.empty()) batch_queued_ = batch.front().queued;
   return !batch.empty() || !tasks_.empty();
 }
 
@@ -347,6 +348,8 @@ void Writer::write_group(std::deque<Pending>& batch) {
     waiting_rows_ -= group.rows;
     waiting_bytes_ -= group.bytes;
     (outcome ? counted_.durable : counted_.failed) += static_cast<std::int64_t>(group.rows);
+    batch_queued_.reset();
+    if (group.rows < batch.size()) batch_queued_ = batch[group.rows].queued;
   }
   for (std::size_t i = 0; i < group.rows; ++i) {
     const Store::Completion done = std::move(batch.front().done);
@@ -753,7 +756,11 @@ WriterStatus Writer::status() {
   const std::lock_guard lock(mutex_);
   WriterStatus status = counted_;
   status.waiting = static_cast<std::int64_t>(waiting_rows_);
-  if (!queue_.empty()) status.oldest_waiting = Steady::now() - queue_.front().queued;
+  if (batch_queued_) {
+    status.oldest_waiting = Steady::now() - *batch_queued_;
+  } else if (!queue_.empty()) {
+    status.oldest_waiting = Steady::now() - queue_.front().queued;
+  }
   return status;
 }
 

@@ -143,6 +143,8 @@ class Writer {
   std::mutex mutex_;  // guards the queue
   std::condition_variable wake_;
   std::deque<Pending> queue_;
+  // Since when the first record waits of those that are taken out of the queue and have no commit yet.
+  std::optional<std::chrono::steady_clock::time_point> batch_queued_;
   std::size_t waiting_rows_ = 0;  // queued, or in the group that is being committed
   std::size_t waiting_bytes_ = 0;
   bool closing_ = false;
