@@ -151,7 +151,8 @@ std::string describe(const Augmentation& augmentation) {
 // Names every member, so that one that is added to a recipe does not compile until it has a place here.
 std::string describe(const Recipe& recipe) {
   const auto& [name, description, architecture, initializer, optimizer, batch_size, steps, epochs, chunk_size,
-               label_smoothing, held_out, schedule, digits, garments, teachers, parameter_type] = recipe;
+               label_smoothing, held_out, schedule, digits, garments, teachers, parameter_type,
+               digits_optimizer] = recipe;
   std::string text = format("{}; {}; {}; {} {} {} {} {} {}; {}; {};", nn::to_string(architecture),
                             describe(initializer), describe(optimizer), batch_size, steps, epochs, chunk_size,
                             held_out, label_smoothing, describe(digits), describe(garments));
@@ -160,6 +161,7 @@ std::string describe(const Recipe& recipe) {
     text += format("; taught by {} of {} {} {}", count, nn::to_string(teacher), epochs_of_each, share);
     if (garment_epochs > 0) text += format(" {} with garments", garment_epochs);
   }
+  if (digits_optimizer) text += format("; digits by {}", describe(*digits_optimizer));
   if (parameter_type == ParameterType::f16) text += "; stored in float16";
   return text;
 }

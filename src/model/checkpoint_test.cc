@@ -127,6 +127,10 @@ TEST(TrainingIdentity, DiffersWhereTheModelWould) {
   changing.digits.shift = 1;
   expect_other(identity(data, changing), "content of the recipe");
 
+  Recipe other_digits = recipe;
+  other_digits.digits_optimizer = recipe.optimizer;
+  expect_other(identity(data, other_digits), "content of the recipe");
+
   Recipe taught = recipe;
   taught.teachers = {.count = 2, .architecture = recipe.architecture, .epochs = 1, .share = 0.5f};
   expect_other(identity(data, taught), "content of the recipe");

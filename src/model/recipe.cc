@@ -118,6 +118,8 @@ std::array<Recipe, 8> make_recipes() {
              .schedule = up_and_down()},
       // Muon's rate: of 10,000 garments that were not trained on, 93.68 % were right after eight epochs with
       // 0.05, 93.62 with 0.035, 93.49 with 0.1; after fifteen 94.21, 94.17 (0.03) and 93.89 (two seeds each).
+      // Digits like it smaller: of 10,000, after fifteen epochs, 99.60 with 0.01, 99.66 with 0.02, 99.58 with
+      // 0.05, 99.57 with 0.1 (negative log likelihood 0.0151, 0.0149, 0.0165, 0.0177).
       Recipe{.name = "1m",
              .description = "a residual network on changed copies of the pictures",
              .architecture = minute_network(),
@@ -132,7 +134,8 @@ std::array<Recipe, 8> make_recipes() {
              .schedule = up_and_down(),
              .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2},
              // Of 5,000 held-out garments 93.7 % were right with shifts of 1, 93.4 % with 2.
-             .garments = {.shift = 1, .mirror = Mirror::every_other_epoch}},
+             .garments = {.shift = 1, .mirror = Mirror::every_other_epoch},
+             .digits_optimizer = muon(0.02f, 4e-3f)},
       Recipe{.name = "10m",
              .description = "a wider residual network, 16 epochs",
              .architecture = ten_minute_network(),
@@ -146,7 +149,8 @@ std::array<Recipe, 8> make_recipes() {
              .held_out = 5000,
              .schedule = up_and_down(),
              .digits = {.rotation = 12, .scale = 0.1f, .shear = 0.15f, .translation = 2, .elastic = 0.4f},
-             .garments = {.shift = 1, .mirror = Mirror::every_other_epoch}},
+             .garments = {.shift = 1, .mirror = Mirror::every_other_epoch},
+             .digits_optimizer = muon(0.02f, 4e-3f)},
       // Erasing did nothing in 14 and 24 epochs; it is for the many looks that this one has.
       Recipe{.name = "60m",
              .description = "a deeper one, 60 epochs",
@@ -214,6 +218,11 @@ Augmentation augmentation(const Recipe& recipe, image::Preparation preparation) 
       return {};
   }
   return {};
+}
+
+const nn::Optimizer& optimizer(const Recipe& recipe, image::Preparation preparation) {
+  const bool has_own = preparation == image::Preparation::digit && recipe.digits_optimizer;
+  return has_own ? *recipe.digits_optimizer : recipe.optimizer;
 }
 
 double teacher_epochs(const Recipe& recipe, image::Preparation preparation) {

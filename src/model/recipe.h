@@ -1,6 +1,7 @@
 // Recipes: architecture, start, optimizer, augmentation and length of a training, as data.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -40,7 +41,7 @@ struct Recipe {
   std::string_view description;  // one line
   nn::Architecture architecture;
   nn::Initializer initializer;
-  nn::Optimizer optimizer;
+  nn::Optimizer optimizer;  // unless digits_optimizer takes its place
   int batch_size;
   // The length of a training is one of the two; the other is 0.
   int steps;
@@ -53,11 +54,15 @@ struct Recipe {
   Augmentation digits = {};    // of pictures prepared as digits
   Augmentation garments = {};  // as garments; those prepared plainly stay as they are
   Teachers teachers = {};
-  ParameterType parameter_type = ParameterType::f32;  // of the model file
+  ParameterType parameter_type = ParameterType::f32;   // of the model file
+  std::optional<nn::Optimizer> digits_optimizer = {};  // where pictures are prepared as digits
 };
 
 // Returns what the recipe does to pictures of this preparation.
 Augmentation augmentation(const Recipe& recipe, image::Preparation preparation);
+
+// Returns what trains on pictures of this preparation.
+const nn::Optimizer& optimizer(const Recipe& recipe, image::Preparation preparation);
 
 // Returns how many epochs each of the recipe's teachers trains on pictures of this preparation.
 double teacher_epochs(const Recipe& recipe, image::Preparation preparation);

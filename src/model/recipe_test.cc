@@ -85,6 +85,15 @@ TEST(Recipe, LearningRateFollowsItsKnots) {
   EXPECT_DOUBLE_EQ(learning_rate_factor(knots, 1), 0);
 }
 
+TEST(Recipe, DigitsMayHaveAnOptimizerOfTheirOwn) {
+  const auto rate = [](image::Preparation preparation) {
+    return std::get<nn::Muon>(optimizer(recipe("1m"), preparation)).learning_rate;
+  };
+  EXPECT_LT(rate(image::Preparation::digit), rate(image::Preparation::garment));
+  EXPECT_EQ(rate(image::Preparation::plain), rate(image::Preparation::garment));
+  EXPECT_EQ(&optimizer(recipe("deep"), image::Preparation::digit), &recipe("deep").optimizer);
+}
+
 TEST(Recipe, DigitsAndLettersAreNeverMirrored) {
   for (const Recipe& each : recipes()) {
     EXPECT_EQ(augmentation(each, image::Preparation::digit).mirror, Mirror::never) << each.name;

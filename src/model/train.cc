@@ -251,7 +251,7 @@ class Training {
   }
 
   Result<std::unique_ptr<nn::Trainer>> make_trainer(const NetworkPlan& plan) {
-    nn::TrainerOptions options = {.optimizer = recipe_.optimizer,
+    nn::TrainerOptions options = {.optimizer = optimizer(recipe_, data_.preparation),
                                   .batch_size = recipe_.batch_size,
                                   .threads = options_.threads,
                                   .chunk_size = recipe_.chunk_size,
