@@ -406,7 +406,7 @@ Action declare_serve(Flags& flags) {
                "when a request is answered: its record is on disk, or Cassandra has confirmed it as well");
   flags.bytes("--max-upload", settings->limits.max_bytes, "larger uploads are refused");
   flags.number<std::uint64_t>("--max-pixels", "N", settings->limits.max_pixels, {.least = 1},
-                              "pictures with more pixels are refused");
+                              "pictures of a request with more pixels together are refused");
   flags.number<std::size_t>("--max-connections", "N", settings->server.max_connections, {.least = 1},
                             "connections at once");
   flags.number<double>("--max-wait", "SECONDS", settings->max_wait, {0.001, 3600},
