@@ -336,6 +336,21 @@ TEST_P(LifeBesideAReader, EmptiesTheLogOnceTheReaderLetsGoOfIt) {
   EXPECT_EQ(files_with(secret), std::vector<std::string>());
 }
 
+TEST_F(Life, TheOldestRecordThatWaitsMayBeInHand) {
+  auto writer = *Writer::start(*open_for_writing(path_), {}, 200);
+  const auto other = open_for_writing(path_);
+  ASSERT_TRUE((*other)->execute("BEGIN IMMEDIATE", "hold up"));
+  std::promise<bool> answered;
+  writer->append(std::make_shared<Entry>(Entry{make_record(0), make_upload(0)}),
+                 [&](const Result<void>& done) { answered.set_value(static_cast<bool>(done)); });
+  std::this_thread::sleep_for(milliseconds{100});
+  EXPECT_EQ(writer->status().waiting, 1);
+  EXPECT_GE(writer->status().oldest_waiting, milliseconds{90});
+  ASSERT_TRUE((*other)->execute("COMMIT", "hold up"));
+  EXPECT_TRUE(answered.get_future().get());
+  EXPECT_EQ(writer->status().oldest_waiting.count(), 0);
+}
+
 TEST_F(Life, EmptiesTheLogAlsoWhileMoreIsAppended) {
   constexpr int kFrames = 200;
   const std::string secret = upload_bytes(1 << 20);
