@@ -99,19 +99,13 @@ ESPY_AMX double multiply_amx(int times) {
   return 2.0 * 16 * 16 * 32 * 4 * kRepeats * times;
 }
 
-// Whether oneDNN would use these instructions: it knows the processor, and the limit that a user may set.
-bool has(dnnl::cpu_isa isa) {
-  const auto effective = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  return (effective & static_cast<unsigned>(isa)) == static_cast<unsigned>(isa);
-}
-
 Load instruction_load(Precision precision) {
   if (precision == Precision::bf16) {
     if (has_amx()) return multiply_amx;
-    return has(dnnl::cpu_isa::avx512_core_bf16) ? Load(multiply_avx512_bf16) : Load();
+    return multiplies_bf16() ? Load(multiply_avx512_bf16) : Load();
   }
-  if (has(dnnl::cpu_isa::avx512_core)) return multiply_avx512;
-  return has(dnnl::cpu_isa::avx2) ? Load(multiply_avx2) : Load();
+  if (instructions() == "portable") return {};
+  return instructions() == "AVX2" ? multiply_avx2 : multiply_avx512;
 }
 
 #else
