@@ -5,6 +5,8 @@
 #include <cassert>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <cstdlib>
 #include <numbers>
 
 #include "nn/random.h"
@@ -156,17 +158,15 @@ struct Shift {
 };
 
 void apply(const Shift& shift, bool mirrored, const image::Input& input, std::span<float> values) {
-  std::size_t to = 0;
-  for (int row = 0; row < kSide; ++row) {
-    const int from_row = row + shift.down;
-    for (int column = 0; column < kSide; ++column) {
-      const int from_column = (mirrored ? kSide - 1 - column : column) + shift.across;
-      const bool outside = from_row < 0 || from_row >= kSide || from_column < 0 || from_column >= kSide;
-      values[to++] =
-          outside
-              ? 0.0F
-              : static_cast<float>(input[static_cast<std::size_t>(from_row * kSide + from_column)]) / 255.0F;
-    }
+  std::ranges::fill(values, 0.0F);
+  const int first = std::max(0, -shift.across);
+  const int count = kSide - std::abs(shift.across);
+  for (int row = std::max(0, -shift.down); row < std::min(kSide, kSide - shift.down); ++row) {
+    const std::uint8_t* from = input.data() + (row + shift.down) * kSide + first + shift.across;
+    float* line = values.data() + row * kSide;
+    float* to = line + first;
+    for (int i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]) / 255.0F;
+    if (mirrored) std::reverse(line, line + kSide);
   }
 }
 
