@@ -221,7 +221,7 @@ ExitStatus train(const Settings& settings) {
         .field("bytes", model->file().size())
         .field("version", model->version())
         .field("recipe", model->recipe())
-        .field("recipe_content", model::content_digest(recipe))
+        .field("recipe_content", model::content_digest(recipe, data->preparation))
         .field("data", data->name)
         .field("test_count", evaluation->count)
         .field("test_accuracy", json_figure(evaluation->accuracy))

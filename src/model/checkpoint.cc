@@ -149,19 +149,18 @@ std::string describe(const Augmentation& augmentation) {
 }
 
 // Names every member, so that one that is added to a recipe does not compile until it has a place here.
-std::string describe(const Recipe& recipe) {
-  const auto& [name, description, architecture, initializer, optimizer, batch_size, steps, epochs, chunk_size,
-               label_smoothing, held_out, schedule, digits, garments, teachers, parameter_type,
+std::string describe(const Recipe& recipe, image::Preparation preparation) {
+  const auto& [name, description, architecture, initializer, any_optimizer, batch_size, steps, epochs,
+               chunk_size, label_smoothing, held_out, schedule, digits, garments, teachers, parameter_type,
                digits_optimizer] = recipe;
-  std::string text = format("{}; {}; {}; {} {} {} {} {} {}; {}; {};", nn::to_string(architecture),
-                            describe(initializer), describe(optimizer), batch_size, steps, epochs, chunk_size,
-                            held_out, label_smoothing, describe(digits), describe(garments));
+  std::string text =
+      format("{}; {}; {}; {} {} {} {} {} {}; {};", nn::to_string(architecture), describe(initializer),
+             describe(optimizer(recipe, preparation)), batch_size, steps, epochs, chunk_size, held_out,
+             label_smoothing, describe(augmentation(recipe, preparation)));
   for (const auto& [done, factor] : schedule) text += format(" {} {}", done, factor);
-  if (const auto& [count, teacher, epochs_of_each, share, garment_epochs] = teachers; count > 0) {
+  if (const auto& [count, teacher, epochs_of_each, share] = teachers; count > 0) {
     text += format("; taught by {} of {} {} {}", count, nn::to_string(teacher), epochs_of_each, share);
-    if (garment_epochs > 0) text += format(" {} with garments", garment_epochs);
   }
-  if (digits_optimizer) text += format("; digits by {}", describe(*digits_optimizer));
   if (parameter_type == ParameterType::f16) text += "; stored in float16";
   return text;
 }
@@ -177,13 +176,15 @@ std::string digest_text(const Dataset& data) {
 
 }  // namespace
 
-std::string content_digest(const Recipe& recipe) { return digest_text(as_bytes(describe(recipe))); }
+std::string content_digest(const Recipe& recipe, image::Preparation preparation) {
+  return digest_text(as_bytes(describe(recipe, preparation)));
+}
 
 TrainingIdentity identify(const Dataset& data, const Recipe& recipe, std::uint64_t seed, int threads,
                           nn::Precision precision, std::int64_t steps) {
   return {
       {"recipe", std::string(recipe.name)},
-      {"content of the recipe", content_digest(recipe)},
+      {"content of the recipe", content_digest(recipe, data.preparation)},
       {"data set", format("{} samples with digest {}", data.inputs.size(), digest_text(data))},
       {"seed", format("{}", seed)},
       {"precision", precision == nn::Precision::bf16 ? "bf16" : "f32"},

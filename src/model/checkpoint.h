@@ -50,9 +50,9 @@ struct Checkpoint {
   bool operator==(const Checkpoint&) const = default;
 };
 
-// Returns what tells a recipe's content from any other: 16 hexadecimal digits, of all that is in it but its
-// name and description.
-std::string content_digest(const Recipe& recipe);
+// Returns what tells a recipe's content from any other: 16 hexadecimal digits, of all that it does to
+// pictures of this preparation, without its name and description.
+std::string content_digest(const Recipe& recipe, image::Preparation preparation);
 
 // Returns the identity of a training on this machine: the recipe's name and everything in it, the data set's
 // labels and pixels (as a digest: a second a gigabyte), seed, precision, steps, the threads where the recipe

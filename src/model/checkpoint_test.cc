@@ -128,8 +128,12 @@ TEST(TrainingIdentity, DiffersWhereTheModelWould) {
   expect_other(identity(data, changing), "content of the recipe");
 
   Recipe other_digits = recipe;
-  other_digits.digits_optimizer = recipe.optimizer;
+  other_digits.digits_optimizer = slower.optimizer;
   expect_other(identity(data, other_digits), "content of the recipe");
+  // What only other pictures would go through makes no other training of these.
+  Recipe other_garments = recipe;
+  other_garments.garments.shift = 1;
+  EXPECT_TRUE(check_same_training(original, identity(data, other_garments)));
 
   Recipe taught = recipe;
   taught.teachers = {.count = 2, .architecture = recipe.architecture, .epochs = 1, .share = 0.5f};

@@ -31,9 +31,8 @@ double learning_rate_factor(std::span<const Knot> schedule, double done);
 struct Teachers {
   int count = 0;
   nn::Architecture architecture = {};
-  double epochs = 0;          // of each
-  float share = 0;            // of the target
-  double garment_epochs = 0;  // of each, where pictures are prepared as garments; 0: as many as `epochs` says
+  double epochs = 0;  // of each
+  float share = 0;    // of the target
 };
 
 struct Recipe {
@@ -63,9 +62,6 @@ Augmentation augmentation(const Recipe& recipe, image::Preparation preparation);
 
 // Returns what trains on pictures of this preparation.
 const nn::Optimizer& optimizer(const Recipe& recipe, image::Preparation preparation);
-
-// Returns how many epochs each of the recipe's teachers trains on pictures of this preparation.
-double teacher_epochs(const Recipe& recipe, image::Preparation preparation);
 
 // Returns every recipe, in the order that help shows them:
 //   softmax  TensorFlow's "MNIST for ML beginners"

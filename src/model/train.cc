@@ -175,8 +175,7 @@ class Training {
     const Seeds own = draw_seeds(random);
     parts_ = hold_out(data.labels, static_cast<std::size_t>(recipe.held_out), random.next());
     for (int i = 0; i < recipe.teachers.count; ++i) {
-      plans_.push_back({recipe.teachers.architecture, schedule(teacher_epochs(recipe, data.preparation)),
-                        draw_seeds(random)});
+      plans_.push_back({recipe.teachers.architecture, schedule(recipe.teachers.epochs), draw_seeds(random)});
     }
     plans_.push_back({recipe.architecture, schedule(recipe.epochs), own});
     for (const NetworkPlan& plan : plans_) {

@@ -14,7 +14,7 @@ import tempfile
 import time
 import unittest
 
-BINARY = os.environ["ESPY_BINARY"]
+BINARY = os.path.abspath(os.environ["ESPY_BINARY"])
 SLOW = os.environ.get("ESPY_TEST_SLOW") == "1"  # script/test --all
 
 
