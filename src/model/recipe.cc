@@ -104,13 +104,13 @@ std::array<Recipe, 8> make_recipes() {
              .epochs = 15},
       // Ours. The input needs no mean and deviation of the data set: the first batch norm takes them out.
       Recipe{.name = "5s",
-             .description = "four convolutions with batch norm, one epoch",
+             .description = "four convolutions with batch norm, a little more than an epoch",
              .architecture = quick_network(),
              .initializer = nn::HeNormal{},
              .optimizer = muon(0.1f, 1e-2f),
              .batch_size = 128,
              .steps = 0,
-             .epochs = 1,
+             .epochs = 1.2,  // what five seconds hold on two processors of 2.6 GHz with AVX512-BF16
              .chunk_size = 32,
              .label_smoothing = 0.05f,
              .held_out = 2500,

@@ -67,7 +67,7 @@ const nn::Optimizer& optimizer(const Recipe& recipe, image::Preparation preparat
 //   softmax  TensorFlow's "MNIST for ML beginners"
 //   deep     TensorFlow's "Deep MNIST for experts"
 //   mlp      TensorFlow's "Basic classification: classify images of clothing", 15 epochs
-//   5s       four convolutions, one epoch: some seconds on two cores with AMX
+//   5s       four convolutions, a little more than an epoch: five seconds at most
 //   1m       a residual network on changed copies of the pictures: about a minute there
 //   10m      a wider one, longer: ten minutes at most
 //   60m      a deeper one, longer still: an hour at most
