@@ -51,13 +51,15 @@ Warp draw_warp(const Augmentation& augmentation, nn::RandomSequence& random) {
   return warp;
 }
 
+// What a network reads of bytes (image/prepare.h).
+void read_values(const std::uint8_t* from, int count, float* to) {
+  for (int i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]) / 255.0F;
+}
+
 Framed frame(const image::Input& input) {
   Framed framed{};
   for (int row = 0; row < kSide; ++row) {
-    for (int column = 0; column < kSide; ++column) {
-      framed[static_cast<std::size_t>((row + kMargin) * kFramedSide + column + kMargin)] =
-          static_cast<float>(input[static_cast<std::size_t>(row * kSide + column)]) / 255.0F;
-    }
+    read_values(input.data() + row * kSide, kSide, framed.data() + (row + kMargin) * kFramedSide + kMargin);
   }
   return framed;
 }
@@ -164,8 +166,7 @@ void apply(const Shift& shift, bool mirrored, const image::Input& input, std::sp
   for (int row = std::max(0, -shift.down); row < std::min(kSide, kSide - shift.down); ++row) {
     const std::uint8_t* from = input.data() + (row + shift.down) * kSide + first + shift.across;
     float* line = values.data() + row * kSide;
-    float* to = line + first;
-    for (int i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]) / 255.0F;
+    read_values(from, count, line + first);
     if (mirrored) std::reverse(line, line + kSide);
   }
 }

@@ -167,8 +167,7 @@ std::array<Recipe, 8> make_recipes() {
              .garments = {.shift = 1, .mirror = Mirror::every_other_epoch, .erasing = 0.5f},
              .digits_optimizer = muon(0.02f, 4e-3f)},
       // Ours: the network of 1m, trained on what pens, paper and cameras do to pictures as well, and taught
-      // by
-      // that of 10m. It answered 99.62 % of 5,000 held-out digits right after 20 epochs without a teacher.
+      // by that of 10m. It answered 99.62 % of 5,000 held-out digits right after 20 epochs without a teacher.
       Recipe{.name = "compact",
              .description = "the network of 1m, taught by a larger one, in half the bytes; what espy ships",
              .architecture = minute_network(),
