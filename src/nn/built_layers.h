@@ -13,6 +13,7 @@
 #include "nn/kernels.h"
 #include "nn/normalize.h"
 #include "nn/weights_gradient.h"
+#include "nn/winograd_convolution.h"
 
 namespace espy::nn {
 
@@ -26,8 +27,8 @@ struct ConvolutionPrimitives {
   int kernel;
   int stride;
 
-  // Not convolution_auto, which may choose Winograd's algorithm: quicker for 3x3 kernels, but less exact
-  // (Lavin & Gray 2016, "Fast algorithms for convolutional neural networks").
+  // Not convolution_auto: where Winograd's algorithm is the better one, ours is used
+  // (winograd_convolution.h).
   static constexpr dnnl::algorithm kAlgorithm = dnnl::algorithm::convolution_direct;
   dnnl::memory::dims strides() const { return {stride, stride}; }
   dnnl::memory::dims padding() const { return {(kernel - 1) / 2, (kernel - 1) / 2}; }
@@ -124,6 +125,19 @@ struct AmxLayer {
   dnnl::memory destination;
 };
 
+// A convolution in single precision that Winograd's algorithm computes.
+struct WinogradLayer {
+  std::shared_ptr<WinogradConvolution> convolution;
+  int weights;  // index of the parameter; the bias is the next
+  bool has_bias;
+  bool first;           // of the layers with weights: nothing before it needs a gradient
+  bool masks_gradient;  // as in WeightedLayer
+  std::string name;
+  double flops;
+  dnnl::memory source;
+  dnnl::memory destination;
+};
+
 // What is done to the results of a convolution in the passes of normalize.h.
 enum class Normalization {
   none,
@@ -171,7 +185,7 @@ struct DropoutLayer {
 };
 
 using BuiltLayer = std::variant<WeightedLayer<ConvolutionPrimitives>, WeightedLayer<DensePrimitives>,
-                                AmxLayer, NormalizeLayer, PoolLayer, ReluLayer, ResidualLayer,
+                                AmxLayer, WinogradLayer, NormalizeLayer, PoolLayer, ReluLayer, ResidualLayer,
                                 MeanMaxPoolLayer, FlattenLayer, DropoutLayer>;
 
 }  // namespace espy::nn

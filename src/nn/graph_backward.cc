@@ -120,6 +120,41 @@ void GraphBuilder::add_backward(const AmxLayer& built) {
   gradient_ = built.is_dense ? as_rows(graph_.backward_, source_gradient) : source_gradient;
 }
 
+void GraphBuilder::add_backward(const WinogradLayer& built) {
+  if (built.masks_gradient) mask_gradient(built.destination);
+  const auto& computes = built.convolution;
+  for (int i = built.weights; i <= built.weights + (built.has_bias ? 1 : 0); ++i) {
+    gradient_of(i) = zeroed_memory(parameters_.master(i).get_desc());
+  }
+  const memory gradient = in_layout(graph_.backward_, gradient_, built.destination.get_desc());
+  const std::span<float> by_weights = floats(gradient_of(built.weights));
+  const std::span<float> by_biases =
+      built.has_bias ? floats(gradient_of(built.weights + 1)) : std::span<float>();
+  graph_.memories_.push_back(gradient);
+  graph_.backward_.push_back(
+      {{built.name + " backward weights", kWinograd, built.flops},
+       [computes, from = activations_of(built.source), by = activations_of(gradient), by_weights,
+        by_biases](const Pass&) { computes->backward_weights(from, by, by_weights, by_biases); }});
+  if (built.first) {
+    gradient_ = {};
+    return;
+  }
+
+  const memory source_gradient = zeroed_memory(built.source.get_desc());
+  const memory transformed =
+      parameters_.packed(built.weights, Parameters::Form::backward, computes->transformed_weights_size(),
+                         [computes](std::span<const float> master, float* to) {
+                           computes->transform_backward_weights(master, to);
+                         });
+  graph_.memories_.insert(graph_.memories_.end(), {transformed, source_gradient});
+  graph_.backward_.push_back({{built.name + " backward data", kWinograd, built.flops},
+                              [computes, by = activations_of(gradient), weights = floats(transformed),
+                               to = activations_of(source_gradient)](const Pass&) {
+                                computes->backward_data(by, weights.data(), to);
+                              }});
+  gradient_ = source_gradient;
+}
+
 void GraphBuilder::add_backward(const NormalizeLayer& built) {
   if (sizes_of(gradient_).size() == 2) gradient_ = as_picture(graph_.backward_, gradient_);
   const memory gradient = is_float(built.y) ? in_layout(graph_.backward_, gradient_, built.y.get_desc())

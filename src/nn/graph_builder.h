@@ -46,6 +46,7 @@ class GraphBuilder {
   template <typename Primitives>
   void add_weighted(const Primitives& primitives, int outputs, Bias adds);
   void add_amx(int outputs, int kernel);
+  void add_winograd(const Convolution& convolution);
   // Adds a pass over the results of a convolution, and as many of the layers behind it as fit into it and
   // whose inputs nothing else needs.
   void add_normalize(Normalization normalization);
@@ -59,6 +60,7 @@ class GraphBuilder {
   void add_weights_gradient(const std::shared_ptr<WeightsGradient>& computes, const std::string& name,
                             double flops, const dnnl::memory& source, const dnnl::memory& weights_gradient);
   void add_backward(const AmxLayer& built);
+  void add_backward(const WinogradLayer& built);
   void add_backward(const NormalizeLayer& built);
   void add_backward(const ResidualLayer& built);
   void add_backward(const MeanMaxPoolLayer& built);
@@ -76,6 +78,8 @@ class GraphBuilder {
   bool uses_amx() const;
   // Whether AMX computes this layer.
   bool suits_amx(std::size_t layer) const;
+  // Whether Winograd's algorithm computes the convolution at layer_.
+  bool suits_winograd(const Convolution& convolution) const;
   // Whether the layer at layer_ multiplies in half precision, and whether its bias is added by the pass
   // behind it.
   bool multiplies_half() const;
@@ -124,6 +128,7 @@ class GraphBuilder {
   void share_scratch();
 
   static constexpr const char* kAmx = "espy:amx_bf16";
+  static constexpr const char* kWinograd = "espy:winograd_avx512";
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
   const Architecture& architecture_;

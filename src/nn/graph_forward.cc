@@ -22,6 +22,8 @@ void GraphBuilder::add_forward(const Convolution& convolution) {
   const bool parts = parts_bias();
   if (suits_amx(layer_)) {
     add_amx(convolution.channels, convolution.kernel);
+  } else if (suits_winograd(convolution)) {
+    return add_winograd(convolution);
   } else {
     add_weighted(ConvolutionPrimitives{convolution.kernel, convolution.stride}, convolution.channels,
                  parts ? Bias::none : convolution.bias);
@@ -186,6 +188,61 @@ void GraphBuilder::add_amx(int outputs, int kernel) {
                              }});
   activation_ = destination;
   built_.push_back(std::move(built));
+}
+
+// Not the small kernels of 3x3, though there it would be quicker too when many samples come at once: for a
+// single picture its transformed weights, four times as many, cost more than it saves.
+bool GraphBuilder::suits_winograd(const Convolution& convolution) const {
+  if (precision_ != Precision::f32 || convolution.stride != 1 || convolution.kernel != 5) return false;
+  const memory::dims sizes = sizes_of(activation_);
+  const auto size = [&](std::size_t place) { return static_cast<std::size_t>(sizes[place]); };
+  return WinogradConvolution::suits(
+      {size(0), size(2), size(3), size(1), static_cast<std::size_t>(convolution.channels)}, 5);
+}
+
+void GraphBuilder::add_winograd(const Convolution& convolution) {
+  const memory::dims sizes = sizes_of(activation_);
+  const std::optional<PixelLayout> layout = pixel_layout(activation_.get_desc());
+  const memory source =
+      layout && layout->inner % 16 == 0
+          ? activation_
+          : in_layout(graph_.forward_, activation_, by_pixel(sizes, memory::data_type::f32));
+  const memory destination = float_memory({sizes[0], convolution.channels, sizes[2], sizes[3]}, source);
+  const auto size = [&](std::size_t place) { return static_cast<std::size_t>(sizes[place]); };
+  const auto computes = std::make_shared<WinogradConvolution>(
+      ConvolutionSizes{size(0), size(2), size(3), size(1), static_cast<std::size_t>(convolution.channels)},
+      static_cast<std::size_t>(convolution.kernel));
+  const bool relu_follows = next_is<Relu>(1) && !is_skip_[layer_ + 1];
+  const bool pool_follows = next_is<MaxPool>(2) && !is_skip_[layer_ + 2];
+  const memory::dims weights = {convolution.channels, sizes[1], convolution.kernel, convolution.kernel};
+  WinogradLayer built{.convolution = computes,
+                      .weights = next_parameter_,
+                      .has_bias = convolution.bias == Bias::added,
+                      .first = next_parameter_ == 0,
+                      .masks_gradient = relu_follows && !pool_follows,
+                      .name = describe("convolution", weights, sizes),
+                      .flops = count_flops(weights, sizes_of(destination)),
+                      .source = source,
+                      .destination = destination};
+  parameters_.lay_out(built.weights, {weights, memory::data_type::f32, memory::format_tag::hwio});
+  const memory transformed =
+      parameters_.packed(built.weights, Parameters::Form::forward, computes->transformed_weights_size(),
+                         [computes](std::span<const float> master, float* to) {
+                           computes->transform_forward_weights(master, to);
+                         });
+  const std::span<const float> biases =
+      built.has_bias ? floats(parameters_.master(built.weights + 1)) : std::span<const float>();
+  graph_.memories_.insert(graph_.memories_.end(), {source, transformed, destination});
+  graph_.forward_.push_back(
+      {{built.name + " forward", kWinograd, built.flops},
+       [computes, from = activations_of(source), weights = floats(transformed), biases,
+        relu = relu_follows ? WithRelu::yes : WithRelu::no, to = activations_of(destination)](const Pass&) {
+         computes->forward(from, weights.data(), biases, relu, to);
+       }});
+  activation_ = destination;
+  next_parameter_ += built.has_bias ? 2 : 1;
+  built_.push_back(std::move(built));
+  if (relu_follows) ++layer_;
 }
 
 // In training alone.

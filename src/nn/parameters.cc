@@ -134,17 +134,26 @@ memory Parameters::in_layout(int index, const memory::desc& layout) {
   return to;
 }
 
-memory Parameters::packed(int index, Form form, std::size_t size, const Pack& pack) {
+template <typename Value>
+memory Parameters::pack_as(memory::data_type type, int index, Form form, std::size_t size,
+                           const std::function<void(std::span<const float>, Value*)>& pack) {
   for (const Copy& copy : copies_) {
     if (copy.index == index && copy.form == form) return copy.memory;
   }
-  const memory to =
-      zeroed_memory({{static_cast<memory::dim>(size)}, memory::data_type::bf16, memory::format_tag::a});
+  const memory to = zeroed_memory({{static_cast<memory::dim>(size)}, type, memory::format_tag::a});
   copies_.push_back({index, to, form, [from = master(index), to, pack] {
-                       pack(floats(from), static_cast<std::uint16_t*>(to.get_data_handle()));
+                       pack(floats(from), static_cast<Value*>(to.get_data_handle()));
                      }});
   refresh(copy_count() - 1);
   return to;
+}
+
+memory Parameters::packed(int index, Form form, std::size_t size, const PackHalves& pack) {
+  return pack_as(memory::data_type::bf16, index, form, size, pack);
+}
+
+memory Parameters::packed(int index, Form form, std::size_t size, const PackFloats& pack) {
+  return pack_as(memory::data_type::f32, index, form, size, pack);
 }
 
 void Parameters::refresh(int copy) const { copies_[at(copy)].refresh(); }

@@ -61,11 +61,13 @@ class Parameters {
   // Returns the parameter in this layout: the master when it has it, else a copy.
   dnnl::memory in_layout(int index, const dnnl::memory::desc& layout);
 
-  // Returns a copy as one of our own kernels wants it: `size` bfloat16 values that `pack` makes of the
-  // master's values. `form` tells a parameter's forms apart.
-  using Pack = std::function<void(std::span<const float> master, std::uint16_t* packed)>;
+  // Return a copy as one of our own kernels wants it: `size` values, of bfloat16 or float, that `pack` makes
+  // of the master's values. `form` tells a parameter's forms apart; all of one parameter are of one kernel.
+  using PackHalves = std::function<void(std::span<const float> master, std::uint16_t* packed)>;
+  using PackFloats = std::function<void(std::span<const float> master, float* packed)>;
   enum class Form { forward, backward };
-  dnnl::memory packed(int index, Form form, std::size_t size, const Pack& pack);
+  dnnl::memory packed(int index, Form form, std::size_t size, const PackHalves& pack);
+  dnnl::memory packed(int index, Form form, std::size_t size, const PackFloats& pack);
 
   // Brings a copy up to date after its master changed.
   int copy_count() const { return static_cast<int>(copies_.size()); }
@@ -83,6 +85,10 @@ class Parameters {
   };
 
   Parameters() = default;
+
+  template <typename Value>
+  dnnl::memory pack_as(dnnl::memory::data_type type, int index, Form form, std::size_t size,
+                       const std::function<void(std::span<const float>, Value*)>& pack);
 
   std::vector<Shape> shapes_;
   std::vector<dnnl::memory> masters_;

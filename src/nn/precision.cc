@@ -26,10 +26,12 @@ bool has(dnnl::cpu_isa needed) {
 
 bool multiplies_bf16() { return has(dnnl::cpu_isa::avx512_core_bf16); }
 
+bool has_avx512() { return has(dnnl::cpu_isa::avx512_core); }
+
 std::string_view instructions() {
   if (has(dnnl::cpu_isa::avx512_core_amx)) return "AMX";
   if (has(dnnl::cpu_isa::avx512_core_bf16)) return "AVX512-BF16";
-  if (has(dnnl::cpu_isa::avx512_core)) return "AVX-512";
+  if (has_avx512()) return "AVX-512";
   if (has(dnnl::cpu_isa::avx2)) return "AVX2";
   return "portable";
 }

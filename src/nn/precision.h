@@ -20,6 +20,9 @@ std::optional<Precision> precision_named(std::string_view name);
 // Returns whether this machine multiplies bfloat16 in hardware (AVX512-BF16 or AMX).
 bool multiplies_bf16();
 
+// Returns whether this machine has AVX-512 (F, BW, DQ, VL).
+bool has_avx512();
+
 // Returns the name of what this machine multiplies with, of which the last bits of every sum depend:
 // "AMX", "AVX512-BF16", "AVX-512", "AVX2", or "portable".
 std::string_view instructions();
