@@ -291,8 +291,11 @@ template <std::size_t kRows, std::size_t kVectors, bool kAdds>
 ESPY_AVX512 void multiply_block(const float* left, const Strides& left_strides, const float* right,
                                 std::size_t right_stride, std::size_t depth, float* product,
                                 std::size_t product_stride) {
+  // The pragmas keep the sums in registers, which an index that is not a constant would force into memory.
   __m512 sums[kRows][kVectors];
+#pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) {
       sums[r][v] = kAdds ? load(product + r * product_stride + v * kVector) : _mm512_setzero_ps();
     }
@@ -301,6 +304,7 @@ ESPY_AVX512 void multiply_block(const float* left, const Strides& left_strides, 
   for (std::size_t k = 0; k < depth; ++k) {
     __m512 factors[kVectors];
     for (std::size_t v = 0; v < kVectors; ++v) factors[v] = load(right + v * kVector);
+#pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) {
       const __m512 factor = all(left[r * strides.row]);
       for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = _mm512_fmadd_ps(factor, factors[v], sums[r][v]);
@@ -308,7 +312,9 @@ ESPY_AVX512 void multiply_block(const float* left, const Strides& left_strides, 
     left += strides.column;
     right += right_stride;
   }
+#pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) store(sums[r][v], product + r * product_stride + v * kVector);
   }
 }
