@@ -436,10 +436,14 @@ class LoadTest(Case):
             ending.wait(60)
             yield from ()
 
-        streams = [self.channel().stream_stream("/inference.GRPCInferenceService/ModelStreamInfer", None, None)(nothing())
-                   for _ in range(2)]
+        channels = [self.channel() for _ in range(2)]
+        for channel in channels:  # connected, so that both streams begin well within the time that they may be idle
+            grpc.channel_ready_future(channel).result(timeout=60)
+        streams = [channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer", None, None)(nothing())
+                   for channel in channels]
         infer = self.channel().unary_unary("/inference.GRPCInferenceService/ModelInfer", None, None)
-        for _ in range(100):  # until both streams have begun
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:  # until both streams have begun
             with self.assertRaises(grpc.RpcError) as caught:
                 infer(b"", timeout=60)
             if caught.exception.code() == Code.UNAVAILABLE:
