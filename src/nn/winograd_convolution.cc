@@ -24,8 +24,6 @@ constexpr std::size_t kVector = 16;
 // and 64 channels it takes 0.7 MB with the weights. A multiple of what multiply() takes at once.
 constexpr std::size_t kTilesAtOnce = 24;
 
-std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-
 // From one place of the tiles to the next, in floats. An odd number of cache lines, lest all places of a tile
 // compete for the same few sets of the cache.
 std::size_t place_stride(std::size_t channels) { return kTilesAtOnce * channels + kVector; }
@@ -35,6 +33,8 @@ std::size_t place_stride(std::size_t channels) { return kTilesAtOnce * channels 
 #define ESPY_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
 #define ESPY_AVX512_PART \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma"), always_inline)) inline
+
+std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 // How the tiles lie over the outputs of a convolution.
 struct Tiling {
