@@ -49,12 +49,17 @@ void GraphBuilder::add_forward(const Dense& dense) {
 
 namespace {
 
+// Of one whose source has these sizes, [samples, C, H, W].
+ConvolutionSizes convolution_sizes(const memory::dims& source, int outputs) {
+  const auto size = [&](std::size_t place) { return static_cast<std::size_t>(source[place]); };
+  return {size(0), size(2), size(3), size(1), static_cast<std::size_t>(outputs)};
+}
+
 // Returns nothing where a primitive is as good.
 std::shared_ptr<WeightsGradient> own_weights_gradient(const ConvolutionPrimitives& primitives, bool half,
                                                       const memory::dims& source, int outputs) {
   if (!half || primitives.kernel != 3 || primitives.stride != 1) return {};
-  const auto size = [&](std::size_t place) { return static_cast<std::size_t>(source[place]); };
-  const ConvolutionSizes sizes{size(0), size(2), size(3), size(1), static_cast<std::size_t>(outputs)};
+  const ConvolutionSizes sizes = convolution_sizes(source, outputs);
   return WeightsGradient::suits(sizes) ? std::make_shared<WeightsGradient>(sizes) : nullptr;
 }
 
@@ -194,10 +199,7 @@ void GraphBuilder::add_amx(int outputs, int kernel) {
 // single picture its transformed weights, four times as many, cost more than it saves.
 bool GraphBuilder::suits_winograd(const Convolution& convolution) const {
   if (precision_ != Precision::f32 || convolution.stride != 1 || convolution.kernel != 5) return false;
-  const memory::dims sizes = sizes_of(activation_);
-  const auto size = [&](std::size_t place) { return static_cast<std::size_t>(sizes[place]); };
-  return WinogradConvolution::suits(
-      {size(0), size(2), size(3), size(1), static_cast<std::size_t>(convolution.channels)}, 5);
+  return WinogradConvolution::suits(convolution_sizes(sizes_of(activation_), convolution.channels), 5);
 }
 
 void GraphBuilder::add_winograd(const Convolution& convolution) {
@@ -208,10 +210,8 @@ void GraphBuilder::add_winograd(const Convolution& convolution) {
           ? activation_
           : in_layout(graph_.forward_, activation_, by_pixel(sizes, memory::data_type::f32));
   const memory destination = float_memory({sizes[0], convolution.channels, sizes[2], sizes[3]}, source);
-  const auto size = [&](std::size_t place) { return static_cast<std::size_t>(sizes[place]); };
-  const auto computes = std::make_shared<WinogradConvolution>(
-      ConvolutionSizes{size(0), size(2), size(3), size(1), static_cast<std::size_t>(convolution.channels)},
-      static_cast<std::size_t>(convolution.kernel));
+  const auto computes = std::make_shared<WinogradConvolution>(convolution_sizes(sizes, convolution.channels),
+                                                              static_cast<std::size_t>(convolution.kernel));
   const bool relu_follows = next_is<Relu>(1) && !is_skip_[layer_ + 1];
   const bool pool_follows = next_is<MaxPool>(2) && !is_skip_[layer_ + 2];
   const memory::dims weights = {convolution.channels, sizes[1], convolution.kernel, convolution.kernel};

@@ -177,6 +177,21 @@ ESPY_AVX512_PART void transform_weights_gradients(const __m512 t[kTile], __m512 
   g[kKernel - 1] = add(g[kKernel - 1], t[5]);
 }
 
+// The second pass of every transform but that of the outputs: what the first made of each row is transformed
+// column by column. The result at a row and column is written at to + (row * kColumns + column) * stride.
+template <std::size_t kFrom, std::size_t kTo, std::size_t kColumns,
+          void (*kTransform)(const __m512*, __m512*)>
+ESPY_AVX512_PART void transform_columns(const __m512 (&rows)[kFrom][kColumns], float* to,
+                                        std::size_t stride) {
+  for (std::size_t column = 0; column < kColumns; ++column) {
+    __m512 from[kFrom];
+    __m512 result[kTo];
+    for (std::size_t row = 0; row < kFrom; ++row) from[row] = rows[row][column];
+    kTransform(from, result);
+    for (std::size_t row = 0; row < kTo; ++row) store(result[row], to + (row * kColumns + column) * stride);
+  }
+}
+
 // Sixteen channels of one sample.
 template <typename Value>
 struct Plane {
@@ -220,12 +235,20 @@ ESPY_AVX512_PART void transform_input_tile(const Activations& source, const Corn
     }
     transform_inputs(d, between[row]);
   }
-  for (std::size_t column = 0; column < kTile; ++column) {
-    __m512 d[kTile];
-    __m512 t[kTile];
-    for (std::size_t row = 0; row < kTile; ++row) d[row] = between[row][column];
-    transform_inputs(d, t);
-    for (std::size_t row = 0; row < kTile; ++row) store(t[row], to + (row * kTile + column) * stride);
+  transform_columns<kTile, kTile, kTile, transform_inputs>(between, to, stride);
+}
+
+// Of so many tiles from the first on, to [36, tiles, channels].
+template <std::size_t kKernel, typename Value>
+ESPY_AVX512 void transform_input_tiles(const Tiling& tiling, std::size_t first, std::size_t tiles,
+                                       const Activations& source, float* to) {
+  const std::size_t stride = place_stride(source.channels);
+  for (std::size_t tile = 0; tile < tiles; ++tile) {
+    const Corner corner = corner_of(tiling, first + tile);
+    for (std::size_t channel = 0; channel < source.channels; channel += kVector) {
+      transform_input_tile<kKernel, Value>(source, corner, channel, to + tile * source.channels + channel,
+                                           stride);
+    }
   }
 }
 
@@ -244,13 +267,7 @@ ESPY_AVX512_PART void transform_gradient_tile(const Activations& gradient, const
     }
     transform_gradients<kSide>(d, between[row]);
   }
-  for (std::size_t column = 0; column < kTile; ++column) {
-    __m512 d[kSide];
-    __m512 t[kTile];
-    for (std::size_t row = 0; row < kSide; ++row) d[row] = between[row][column];
-    transform_gradients<kSide>(d, t);
-    for (std::size_t row = 0; row < kTile; ++row) store(t[row], to + (row * kTile + column) * stride);
-  }
+  transform_columns<kSide, kTile, kTile, transform_gradients<kSide>>(between, to, stride);
 }
 
 template <std::size_t kKernel, typename Value>
@@ -366,13 +383,7 @@ ESPY_AVX512 void convolve(const ConvolutionSizes& sizes, const Activations& sour
   const std::size_t product_stride = place_stride(sizes.outputs);
   for (std::size_t first = 0; first < tiling.count; first += kTilesAtOnce) {
     const std::size_t tiles = std::min(kTilesAtOnce, tiling.count - first);
-    for (std::size_t tile = 0; tile < tiles; ++tile) {
-      const Corner corner = corner_of(tiling, first + tile);
-      for (std::size_t channel = 0; channel < sizes.inputs; channel += kVector) {
-        transform_input_tile<kKernel, Value>(source, corner, channel, inputs + tile * sizes.inputs + channel,
-                                             input_stride);
-      }
-    }
+    transform_input_tiles<kKernel, Value>(tiling, first, tiles, source, inputs);
     for (std::size_t place = 0; place < kPlaces; ++place) {
       multiply<false>({tiles, sizes.inputs, sizes.outputs}, inputs + place * input_stride, {sizes.inputs, 1},
                       weights + place * sizes.inputs * sizes.outputs, products + place * product_stride);
@@ -399,12 +410,9 @@ ESPY_AVX512 void find_weights_gradient(const ConvolutionSizes& sizes, const Acti
   std::fill_n(by_weights, kPlaces * weights, 0.0F);
   for (std::size_t first = 0; first < tiling.count; first += kTilesAtOnce) {
     const std::size_t tiles = std::min(kTilesAtOnce, tiling.count - first);
+    transform_input_tiles<kKernel, Value>(tiling, first, tiles, source, inputs);
     for (std::size_t tile = 0; tile < tiles; ++tile) {
       const Corner corner = corner_of(tiling, first + tile);
-      for (std::size_t channel = 0; channel < sizes.inputs; channel += kVector) {
-        transform_input_tile<kKernel, Value>(source, corner, channel, inputs + tile * sizes.inputs + channel,
-                                             input_stride);
-      }
       for (std::size_t channel = 0; channel < sizes.outputs; channel += kVector) {
         transform_gradient_tile<kKernel, Value>(gradient, corner, channel,
                                                 by_products + tile * sizes.outputs + channel, product_stride);
@@ -424,15 +432,8 @@ ESPY_AVX512 void find_weights_gradient(const ConvolutionSizes& sizes, const Acti
       }
       transform_weights_gradients<kKernel>(t, between[row]);
     }
-    for (std::size_t column = 0; column < kKernel; ++column) {
-      __m512 t[kTile];
-      __m512 g[kKernel];
-      for (std::size_t row = 0; row < kTile; ++row) t[row] = between[row][column];
-      transform_weights_gradients<kKernel>(t, g);
-      for (std::size_t row = 0; row < kKernel; ++row) {
-        store(g[row], weights_gradient.data() + (row * kKernel + column) * weights + i);
-      }
-    }
+    transform_columns<kTile, kKernel, kKernel, transform_weights_gradients<kKernel>>(
+        between, weights_gradient.data() + i, weights);
   }
 }
 
@@ -474,13 +475,7 @@ ESPY_AVX512 void transform_some_weights(const ConvolutionSizes& sizes, std::span
     }
     transform_weights<kKernel>(g, between[row]);
   }
-  for (std::size_t column = 0; column < kTile; ++column) {
-    __m512 g[kKernel];
-    __m512 t[kTile];
-    for (std::size_t row = 0; row < kKernel; ++row) g[row] = between[row][column];
-    transform_weights<kKernel>(g, t);
-    for (std::size_t row = 0; row < kTile; ++row) store(t[row], to[row * kTile + column].data());
-  }
+  transform_columns<kKernel, kTile, kTile, transform_weights<kKernel>>(between, to.front().data(), kVector);
 }
 
 // To [36, inputs, outputs].
