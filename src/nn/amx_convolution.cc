@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "nn/amx_tiles.h"
+#include "nn/half_pairs.h"
 #endif
 
 namespace espy::nn {
@@ -187,41 +188,6 @@ ESPY_AMX void multiply_all(const Product& product, const std::uint16_t* source, 
   }
 }
 
-// Interleaves the values of two pixels: 16 pairs.
-ESPY_AMX_INLINED inline __m512i pair_up(const std::uint16_t* pixel, std::size_t channels) {
-  const auto load = [](const std::uint16_t* from) ESPY_AMX_INLINED {
-    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  };
-  return _mm512_or_si512(load(pixel), _mm512_slli_epi32(load(pixel + channels), 16));
-}
-
-// Swaps rows and columns of a matrix of 16 x 16 pairs.
-ESPY_AMX_INLINED inline void transpose(__m512i (&rows)[16]) {
-  __m512i mixed[16];
-  for (int i = 0; i < 16; i += 2) {
-    mixed[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    mixed[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    rows[i] = _mm512_unpacklo_epi64(mixed[i], mixed[i + 2]);
-    rows[i + 1] = _mm512_unpackhi_epi64(mixed[i], mixed[i + 2]);
-    rows[i + 2] = _mm512_unpacklo_epi64(mixed[i + 1], mixed[i + 3]);
-    rows[i + 3] = _mm512_unpackhi_epi64(mixed[i + 1], mixed[i + 3]);
-  }
-  // Now quarter q of row 4 g + c holds rows 4 g to 4 g + 3 of column 4 q + c.
-  for (int c = 0; c < 4; ++c) {
-    const __m512i even_top = _mm512_shuffle_i32x4(rows[c], rows[c + 4], 0x88);
-    const __m512i odd_top = _mm512_shuffle_i32x4(rows[c], rows[c + 4], 0xdd);
-    const __m512i even_bottom = _mm512_shuffle_i32x4(rows[c + 8], rows[c + 12], 0x88);
-    const __m512i odd_bottom = _mm512_shuffle_i32x4(rows[c + 8], rows[c + 12], 0xdd);
-    mixed[c] = _mm512_shuffle_i32x4(even_top, even_bottom, 0x88);
-    mixed[c + 4] = _mm512_shuffle_i32x4(odd_top, odd_bottom, 0x88);
-    mixed[c + 8] = _mm512_shuffle_i32x4(even_top, even_bottom, 0xdd);
-    mixed[c + 12] = _mm512_shuffle_i32x4(odd_top, odd_bottom, 0xdd);
-  }
-  for (int i = 0; i < 16; ++i) rows[i] = mixed[i];
-}
-
 // columns: [channels, stride]; pixels is a multiple of 32.
 ESPY_AMX void turn_into_columns(const std::uint16_t* values, std::size_t channels, std::size_t pixels,
                                 std::size_t stride, std::uint16_t* columns) {
@@ -229,7 +195,8 @@ ESPY_AMX void turn_into_columns(const std::uint16_t* values, std::size_t channel
     for (std::size_t channel = 0; channel < channels; channel += 16) {
       __m512i rows[16];
       for (std::size_t i = 0; i < 16; ++i) {
-        rows[i] = pair_up(values + (pixel + 2 * i) * channels + channel, channels);
+        const std::uint16_t* even = values + (pixel + 2 * i) * channels + channel;
+        rows[i] = pair_up(even, even + channels);
       }
       transpose(rows);
       for (std::size_t i = 0; i < 16; ++i) {
@@ -245,7 +212,8 @@ ESPY_AMX void turn_into_pairs(const std::uint16_t* values, std::size_t channels,
   for (std::size_t pixel = 0; pixel < pixels; pixel += 2) {
     std::uint16_t* to = pairs + pixel * kTileColumns;
     for (std::size_t channel = 0; channel < channels; channel += kTileColumns, to += pixels * kTileColumns) {
-      _mm512_storeu_si512(to, pair_up(values + pixel * channels + channel, channels));
+      const std::uint16_t* even = values + pixel * channels + channel;
+      _mm512_storeu_si512(to, pair_up(even, even + channels));
     }
   }
 }
@@ -401,27 +369,42 @@ void pack(const Product& product, const At& at, std::uint16_t* packed) {
   }
 }
 
-// pack() of consecutive outputs.
-ESPY_AMX void pack_rows(const Product& product, const float* weights, std::uint16_t* packed) {
+// Which weights are packed, and how they lie: in strips of `strip` outputs, one after the other. All outputs
+// of a kernel of more than 1x1 are one strip.
+struct Packing {
+  std::size_t strip;
+  std::size_t first_input;
+  std::size_t end_input;
+  std::size_t first_output;
+  std::size_t end_output;
+};
+
+// pack() of consecutive outputs. The depth counts the inputs of every place in a row of the kernel.
+ESPY_AMX void pack_rows(const Product& product, const Packing& packing, const float* weights,
+                        std::uint16_t* packed) {
+  const std::size_t first_tile = packing.first_input / kTileDepth;
+  const std::size_t end_tile = round_up(packing.end_input, kTileDepth) / kTileDepth;
   for (std::size_t row = 0; row < product.kernel; ++row) {
-    for (std::size_t tile = 0; tile < product.row_tiles(); ++tile) {
+    for (std::size_t tile = first_tile; tile < end_tile; ++tile) {
       const std::size_t depth = tile * kTileDepth;
-      for (std::size_t output = 0; output < product.outputs; output += kTileColumns) {
+      for (std::size_t output = packing.first_output; output < packing.end_output; output += kTileColumns) {
         std::uint16_t* to =
             packed + product.packed_place(row * product.row_tiles() + tile, output / kTileColumns);
+        const float* strip = weights + row * product.row_depth() * product.outputs +
+                             output / packing.strip * product.row_depth() * packing.strip +
+                             output % packing.strip;
         for (std::size_t pair = 0; pair < kTileRows; ++pair, to += kTileDepth) {
           if (depth + 2 * pair >= product.row_depth()) {
             _mm512_storeu_si512(to, _mm512_setzero_si512());
             continue;
           }
-          const float* even =
-              weights + (row * product.row_depth() + depth + 2 * pair) * product.outputs + output;
+          const float* even = strip + (depth + 2 * pair) * packing.strip;
           const auto half = [](const float* from) ESPY_AMX_INLINED {
             return _mm512_cvtepu16_epi32(
                 reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from))));
           };
-          _mm512_storeu_si512(
-              to, _mm512_or_si512(half(even), _mm512_slli_epi32(half(even + product.outputs), 16)));
+          _mm512_storeu_si512(to,
+                              _mm512_or_si512(half(even), _mm512_slli_epi32(half(even + packing.strip), 16)));
         }
       }
     }
@@ -429,19 +412,22 @@ ESPY_AMX void pack_rows(const Product& product, const float* weights, std::uint1
 }
 
 // The same of the way back: `product` is the one of the way back, the weights are those of the forward one,
-// whose kernel is turned by half a turn, inputs and outputs swapped. The number of inputs here is a multiple
-// of a tile's depth.
-ESPY_AMX void pack_turned_rows(const Product& product, const float* weights, std::uint16_t* packed) {
+// whose kernel is turned by half a turn, inputs and outputs swapped: of `packing` the inputs are this
+// product's outputs. The number of inputs here is a multiple of a tile's depth, and so is the strip.
+ESPY_AMX void pack_turned_rows(const Product& product, const Packing& packing, const float* weights,
+                               std::uint16_t* packed) {
   const std::size_t places = product.kernel * product.kernel;
-  std::size_t depth_tile = 0;
-  for (std::size_t place = places; place > 0; --place) {
-    const float* kernel = weights + (place - 1) * product.inputs * product.outputs;
-    for (std::size_t depth = 0; depth < product.inputs; depth += kTileDepth, ++depth_tile) {
-      for (std::size_t input = 0; input < product.outputs; input += kTileColumns) {
+  for (std::size_t place = 0; place < places; ++place) {
+    const float* kernel = weights + (places - 1 - place) * product.inputs * product.outputs;
+    for (std::size_t depth = packing.first_output; depth < packing.end_output; depth += kTileDepth) {
+      const std::size_t depth_tile = (place * product.inputs + depth) / kTileDepth;
+      const float* strip =
+          kernel + depth / packing.strip * product.outputs * packing.strip + depth % packing.strip;
+      for (std::size_t input = packing.first_input; input < packing.end_input; input += kTileColumns) {
         std::uint16_t* to = packed + product.packed_place(depth_tile, input / kTileColumns);
         __m512i rows[16];
         for (std::size_t i = 0; i < 16; ++i) {
-          const float* from = kernel + (input + i) * product.inputs + depth;
+          const float* from = strip + (input + i) * packing.strip;
           rows[i] = reinterpret_cast<__m512i>(
               _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from)));
         }
@@ -449,6 +435,21 @@ ESPY_AMX void pack_turned_rows(const Product& product, const float* weights, std
         for (std::size_t i = 0; i < 16; ++i) _mm512_storeu_si512(to + i * kTileDepth, rows[i]);
       }
     }
+  }
+}
+
+// Calls pack(packing) for the weights from `first` on, which are whole inputs of one strip, or strips.
+template <typename Pack>
+void pack_part(std::size_t inputs, std::size_t strip, std::size_t first, std::size_t count,
+               const Pack& pack) {
+  const std::size_t strip_size = inputs * strip;
+  assert(strip % kTileDepth == 0 && first % strip_size % (kTileDepth * strip) == 0);
+  for (std::size_t end = first + count; first < end;) {
+    const std::size_t output = first / strip_size * strip;
+    const std::size_t input = first % strip_size / strip;
+    const std::size_t here = std::min(end - first, strip_size - first % strip_size);
+    pack(Packing{strip, input, input + here / strip, output, output + strip});
+    first += here;
   }
 }
 
@@ -493,13 +494,15 @@ std::size_t AmxConvolution::backward_weights_size() const {
 
 void AmxConvolution::pack_forward_weights(std::span<const float> weights, std::uint16_t* packed) const {
   assert(weights.size() == kernel_ * kernel_ * source_.channels * outputs_);
-  pack_rows(forward_product(source_, outputs_, kernel_), weights.data(), packed);
+  const Product product = forward_product(source_, outputs_, kernel_);
+  pack_rows(product, {outputs_, 0, product.row_depth(), 0, outputs_}, weights.data(), packed);
 }
 
 void AmxConvolution::pack_backward_weights(std::span<const float> weights, std::uint16_t* packed) const {
   assert(weights.size() == kernel_ * kernel_ * source_.channels * outputs_);
   if (outputs_ % kTileDepth == 0) {
-    return pack_turned_rows(backward_product(source_, outputs_, kernel_), weights.data(), packed);
+    return pack_turned_rows(backward_product(source_, outputs_, kernel_),
+                            {outputs_, 0, source_.channels, 0, outputs_}, weights.data(), packed);
   }
   pack(
       backward_product(source_, outputs_, kernel_),
@@ -509,6 +512,22 @@ void AmxConvolution::pack_backward_weights(std::span<const float> weights, std::
         return weights[(turned * source_.channels + input) * outputs_ + depth % outputs_];
       },
       packed);
+}
+
+void AmxConvolution::pack_forward_part(std::span<const float> weights, std::size_t strip, std::size_t first,
+                                       std::size_t count, std::uint16_t* packed) const {
+  assert(kernel_ == 1 && weights.size() == source_.channels * outputs_);
+  pack_part(source_.channels, strip, first, count, [&](const Packing& packing) {
+    pack_rows(forward_product(source_, outputs_, kernel_), packing, weights.data(), packed);
+  });
+}
+
+void AmxConvolution::pack_backward_part(std::span<const float> weights, std::size_t strip, std::size_t first,
+                                        std::size_t count, std::uint16_t* packed) const {
+  assert(kernel_ == 1 && weights.size() == source_.channels * outputs_);
+  pack_part(source_.channels, strip, first, count, [&](const Packing& packing) {
+    pack_turned_rows(backward_product(source_, outputs_, kernel_), packing, weights.data(), packed);
+  });
 }
 
 void AmxConvolution::forward(const std::uint16_t* source, const std::uint16_t* weights,
@@ -560,6 +579,10 @@ std::size_t AmxConvolution::forward_weights_size() const { return 0; }
 std::size_t AmxConvolution::backward_weights_size() const { return 0; }
 void AmxConvolution::pack_forward_weights(std::span<const float>, std::uint16_t*) const {}
 void AmxConvolution::pack_backward_weights(std::span<const float>, std::uint16_t*) const {}
+void AmxConvolution::pack_forward_part(std::span<const float>, std::size_t, std::size_t, std::size_t,
+                                       std::uint16_t*) const {}
+void AmxConvolution::pack_backward_part(std::span<const float>, std::size_t, std::size_t, std::size_t,
+                                        std::uint16_t*) const {}
 void AmxConvolution::forward(const std::uint16_t*, const std::uint16_t*, std::uint16_t*, ChannelSums*) const {
 }
 void AmxConvolution::backward_data(const std::uint16_t*, const std::uint16_t*, std::uint16_t*) const {}

@@ -55,6 +55,14 @@ class AmxConvolution {
   void pack_forward_weights(std::span<const float> weights, std::uint16_t* packed) const;
   void pack_backward_weights(std::span<const float> weights, std::uint16_t* packed) const;
 
+  // The same of a kernel of 1x1 whose weights lie in strips of outputs, [outputs / strip, inputs, strip], the
+  // strip a multiple of 32, for `count` of them from `first` on. Those are whole inputs of one strip, 32 or a
+  // multiple of it but for the last; or of several whole strips.
+  void pack_forward_part(std::span<const float> weights, std::size_t strip, std::size_t first,
+                         std::size_t count, std::uint16_t* packed) const;
+  void pack_backward_part(std::span<const float> weights, std::size_t strip, std::size_t first,
+                          std::size_t count, std::uint16_t* packed) const;
+
   // Overwrites the destination, its borders with zeros. `sums`, null when nobody needs them, become those of
   // the destination before it is rounded, as sum_channels() would find them.
   void forward(const std::uint16_t* source, const std::uint16_t* weights, std::uint16_t* destination,

@@ -10,6 +10,7 @@
 
 #include "nn/amx_convolution.h"
 #include "nn/batch_statistics.h"
+#include "nn/dense_gradient.h"
 #include "nn/kernels.h"
 #include "nn/normalize.h"
 #include "nn/weights_gradient.h"
@@ -102,7 +103,9 @@ struct WeightedLayer {
   bool masks_gradient;
   typename Primitives::Forward::primitive_desc forward = {};
   typename Primitives::BackwardWeights::primitive_desc backward_weights = {};
-  std::shared_ptr<WeightsGradient> weights_gradient = {};  // null: the primitive above finds it
+  // Null: the primitive above finds it.
+  std::shared_ptr<WeightsGradient> weights_gradient = {};
+  std::shared_ptr<DenseGradient> dense_gradient = {};
   dnnl::memory source = {};
   dnnl::memory destination = {};
 
@@ -116,7 +119,8 @@ struct WeightedLayer {
 // A convolution that AMX computes, or a dense layer, which is one of 1x1 of pictures of one pixel.
 struct AmxLayer {
   std::shared_ptr<AmxConvolution> convolution;
-  int weights;  // index of the parameter
+  std::shared_ptr<DenseGradient> dense_gradient;  // null: the convolution finds it
+  int weights;                                    // index of the parameter
   bool is_dense;
   bool first;  // of the layers with weights: nothing before it needs a gradient
   std::string name;

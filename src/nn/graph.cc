@@ -17,9 +17,9 @@ std::uint64_t dropout_key(const Pass& pass, std::size_t layer, int sample) {
 }
 
 Graph::Graph(const Architecture& architecture, int samples, Purpose purpose, Precision precision,
-             Parameters& parameters)
+             Parameters& parameters, DenseGradients dense_gradients)
     : samples_(samples), stream_(cpu()) {
-  GraphBuilder(architecture, purpose, precision, parameters, *this).build();
+  GraphBuilder(architecture, purpose, precision, parameters, dense_gradients, *this).build();
 }
 
 void Graph::read_input_from(const float* input) { input_.set_data_handle(const_cast<float*>(input)); }

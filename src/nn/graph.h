@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <variant>
@@ -14,12 +15,17 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "nn/architecture.h"
+#include "nn/dense_gradient.h"
 #include "nn/parameters.h"
 #include "nn/precision.h"
 
 namespace espy::nn {
 
 enum class Purpose { training, inference };
+
+// Whether a graph finds the gradients by the weights of all dense layers itself, or leaves those to its user
+// that can be found a part at a time.
+enum class DenseGradients { found, left };
 
 // One pass over the network.
 struct Pass {
@@ -44,7 +50,7 @@ class Graph {
   // The architecture is valid; its last layer is Dense when it is for training, and it has no batch norm
   // otherwise (for_inference()).
   Graph(const Architecture& architecture, int samples, Purpose purpose, Precision precision,
-        Parameters& parameters);
+        Parameters& parameters, DenseGradients dense_gradients = DenseGradients::found);
   Graph(Graph&&) = default;
 
   int samples() const { return samples_; }
@@ -62,6 +68,12 @@ class Graph {
     return features_ ? std::span<const float>(floats(features_)) : std::span<const float>();
   }
   std::span<float> logits_gradient() const { return floats(logits_gradient_); }
+
+  // What finds the gradient by a parameter after backward(), when that is left to the user; else null, and
+  // gradient() is it.
+  const DenseGradient* dense_gradient(int parameter) const {
+    return dense_gradients_[static_cast<std::size_t>(parameter)].get();
+  }
 
   // In the layout of the parameter's master. For the mean and the variance of a batch norm not a gradient but
   // what they were of the samples of the last forward(); the variance is the estimate of all samples'
@@ -113,6 +125,7 @@ class Graph {
   dnnl::memory logits_;
   dnnl::memory logits_gradient_;
   std::vector<dnnl::memory> gradients_;
+  std::vector<std::shared_ptr<DenseGradient>> dense_gradients_;
   std::vector<dnnl::memory> memories_;  // everything that an operation names
   std::vector<Operation> forward_;
   std::vector<Operation> backward_;

@@ -35,10 +35,26 @@ void GraphBuilder::add_backward(const WeightedLayer<Primitives>& built) {
     gradient_ = as_rows(graph_.backward_, gradient_);
   }
 
-  for (int i = built.weights; i <= built.weights + (built.has_bias ? 1 : 0); ++i) {
-    gradient_of(i) = zeroed_memory(parameters_.master(i).get_desc());
+  if (built.has_bias) {
+    gradient_of(built.weights + 1) = zeroed_memory(parameters_.master(built.weights + 1).get_desc());
   }
-  if (built.weights_gradient) {
+  if (!built.dense_gradient) {
+    gradient_of(built.weights) = zeroed_memory(parameters_.master(built.weights).get_desc());
+  }
+  if (built.dense_gradient) {
+    const auto by_rows = [this](const memory& values) {
+      return in_layout(graph_.backward_, values, row_major(sizes_of(values), values.get_desc().data_type()));
+    };
+    const memory gradient = by_rows(gradient_);
+    add_dense_gradient(built.dense_gradient, built.weights, built.name(), built.flops(),
+                       by_rows(built.source), gradient);
+    if (built.has_bias) {
+      add_kernel(graph_.backward_, "dense bias backward",
+                 [gradient, by_biases = floats(gradient_of(built.weights + 1))](const Pass&) {
+                   sum_rows(floats(gradient), by_biases);
+                 });
+    }
+  } else if (built.weights_gradient) {
     add_weights_gradient(built.weights_gradient, built.name(), built.flops(), built.source,
                          gradient_of(built.weights));
   } else {
@@ -76,6 +92,26 @@ void GraphBuilder::add_backward(const WeightedLayer<Primitives>& built) {
   gradient_ = source_gradient;
 }
 
+void GraphBuilder::add_dense_gradient(const std::shared_ptr<DenseGradient>& computes, int weights,
+                                      const std::string& name, double flops, const memory& source,
+                                      const memory& gradient) {
+  const auto values = [](const memory& rows) { return static_cast<const void*>(rows.get_data_handle()); };
+  graph_.memories_.insert(graph_.memories_.end(), {source, gradient});
+  const auto take = [computes, source, gradient, values](const Pass&) {
+    computes->take(values(source), values(gradient));
+  };
+  if (dense_gradients_ == DenseGradients::left) {
+    graph_.dense_gradients_[static_cast<std::size_t>(weights)] = computes;
+    return add_kernel(graph_.backward_, name + " backward weights, begun", take);
+  }
+  gradient_of(weights) = zeroed_memory(parameters_.master(weights).get_desc());
+  graph_.backward_.push_back({{name + " backward weights", computes->implementation(), flops},
+                              [take, computes, to = floats(gradient_of(weights))](const Pass& pass) {
+                                take(pass);
+                                computes->run_all(to);
+                              }});
+}
+
 void GraphBuilder::add_weights_gradient(const std::shared_ptr<WeightsGradient>& computes,
                                         const std::string& name, double flops, const memory& source,
                                         const memory& weights_gradient) {
@@ -92,15 +128,19 @@ void GraphBuilder::add_weights_gradient(const std::shared_ptr<WeightsGradient>& 
 
 void GraphBuilder::add_backward(const AmxLayer& built) {
   const auto& computes = built.convolution;
-  gradient_of(built.weights) = zeroed_memory(parameters_.master(built.weights).get_desc());
-  const memory weights_gradient = gradient_of(built.weights);
   const memory gradient = in_half(graph_.backward_, gradient_);
-  graph_.memories_.push_back(gradient);
-  graph_.backward_.push_back(
-      {{built.name + " backward weights", kAmx, built.flops},
-       [computes, from = halves(built.source), by = halves(gradient), weights_gradient](const Pass&) {
-         computes->backward_weights(from, by, floats(weights_gradient));
-       }});
+  if (built.dense_gradient) {
+    add_dense_gradient(built.dense_gradient, built.weights, built.name, built.flops, built.source, gradient);
+  } else {
+    gradient_of(built.weights) = zeroed_memory(parameters_.master(built.weights).get_desc());
+    const memory weights_gradient = gradient_of(built.weights);
+    graph_.memories_.push_back(gradient);
+    graph_.backward_.push_back(
+        {{built.name + " backward weights", kAmx, built.flops},
+         [computes, from = halves(built.source), by = halves(gradient), weights_gradient](const Pass&) {
+           computes->backward_weights(from, by, floats(weights_gradient));
+         }});
+  }
   if (built.first) {
     gradient_ = {};
     return;
@@ -108,10 +148,7 @@ void GraphBuilder::add_backward(const AmxLayer& built) {
 
   const memory source_gradient = half_memory(sizes_of(built.source));
   const memory packed =
-      parameters_.packed(built.weights, Parameters::Form::backward, computes->backward_weights_size(),
-                         [computes](std::span<const float> master, std::uint16_t* to) {
-                           computes->pack_backward_weights(master, to);
-                         });
+      pack_for_amx(built.weights, Parameters::Form::backward, computes, built.dense_gradient);
   graph_.memories_.insert(graph_.memories_.end(), {packed, source_gradient});
   graph_.backward_.push_back(
       {{built.name + " backward data", kAmx, built.flops},

@@ -33,11 +33,12 @@ memory::dims input_sizes(const Architecture& architecture, int samples) {
 }  // namespace
 
 GraphBuilder::GraphBuilder(const Architecture& architecture, Purpose purpose, Precision precision,
-                           Parameters& parameters, Graph& graph)
+                           Parameters& parameters, DenseGradients dense_gradients, Graph& graph)
     : architecture_(architecture),
       purpose_(purpose),
       precision_(precision),
       parameters_(parameters),
+      dense_gradients_(dense_gradients),
       graph_(graph),
       shapes_(*layer_shapes(architecture)),
       activations_(architecture.layers.size() + 1),
@@ -59,6 +60,7 @@ void GraphBuilder::build() {
   activation_ = graph_.input_;
   activations_[0] = activation_;
   graph_.gradients_.resize(static_cast<std::size_t>(parameters_.count()));
+  graph_.dense_gradients_.resize(graph_.gradients_.size());
   for (layer_ = 0; layer_ < architecture_.layers.size(); ++layer_) {
     const std::size_t built = built_.size();
     const std::size_t input = layer_;

@@ -24,7 +24,7 @@ namespace espy::nn {
 class GraphBuilder {
  public:
   GraphBuilder(const Architecture& architecture, Purpose purpose, Precision precision, Parameters& parameters,
-               Graph& graph);
+               DenseGradients dense_gradients, Graph& graph);
 
   void build();
 
@@ -46,6 +46,9 @@ class GraphBuilder {
   template <typename Primitives>
   void add_weighted(const Primitives& primitives, int outputs, Bias adds);
   void add_amx(int outputs, int kernel);
+  // Returns the weights as `computes` wants them; `dense` is null but for those in strips.
+  dnnl::memory pack_for_amx(int index, Parameters::Form form, const std::shared_ptr<AmxConvolution>& computes,
+                            const std::shared_ptr<DenseGradient>& dense);
   void add_winograd(const Convolution& convolution);
   // Adds a pass over the results of a convolution, and as many of the layers behind it as fit into it and
   // whose inputs nothing else needs.
@@ -59,6 +62,10 @@ class GraphBuilder {
   // Of the layer that read `source` and whose output's gradient is gradient_.
   void add_weights_gradient(const std::shared_ptr<WeightsGradient>& computes, const std::string& name,
                             double flops, const dnnl::memory& source, const dnnl::memory& weights_gradient);
+  // Of the dense layer that read `source`, where `gradient` is the one by what it wrote, both row-major.
+  void add_dense_gradient(const std::shared_ptr<DenseGradient>& computes, int weights,
+                          const std::string& name, double flops, const dnnl::memory& source,
+                          const dnnl::memory& gradient);
   void add_backward(const AmxLayer& built);
   void add_backward(const WinogradLayer& built);
   void add_backward(const NormalizeLayer& built);
@@ -135,6 +142,7 @@ class GraphBuilder {
   const Purpose purpose_;
   const Precision precision_;
   Parameters& parameters_;
+  const DenseGradients dense_gradients_;
   Graph& graph_;
   const std::vector<Shape> shapes_;  // after each layer
   std::size_t border_ = 0;           // of half precision for AMX

@@ -68,6 +68,17 @@ std::shared_ptr<WeightsGradient> own_weights_gradient(const DensePrimitives&, bo
   return {};
 }
 
+// Of activations [samples, inputs], where the gradient is laid out so. Returns nothing where a primitive must
+// do.
+std::shared_ptr<DenseGradient> own_dense_gradient(Element element, const memory::dims& source,
+                                                  const memory::desc& gradient) {
+  const std::optional<std::size_t> strip = gradient.dims().size() == 2 ? strip_of(gradient) : std::nullopt;
+  if (!strip) return {};
+  const auto size = [](memory::dim dimension) { return static_cast<std::size_t>(dimension); };
+  const DenseSizes sizes = {element, size(source[0]), size(source[1]), size(gradient.dims()[0]), *strip};
+  return DenseGradient::suits(sizes) ? std::make_shared<DenseGradient>(sizes) : nullptr;
+}
+
 }  // namespace
 
 template <typename Primitives>
@@ -109,7 +120,9 @@ void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias 
     } else {
       built.backward_weights = {primitives.backward_weights(source, gradient, bias, destination),
                                 portable_attributes(), cpu(), built.forward};
-      parameters_.lay_out(built.weights, built.backward_weights.diff_weights_desc());
+      const memory::desc layout = built.backward_weights.diff_weights_desc();
+      built.dense_gradient = own_dense_gradient(half ? Element::bf16 : Element::f32, source_sizes, layout);
+      parameters_.lay_out(built.weights, layout);
     }
   }
   Arguments arguments = {
@@ -156,6 +169,27 @@ bool GraphBuilder::parts_bias() const {
   return std::holds_alternative<Convolution>(architecture_.layers[layer_]) || multiplies_half();
 }
 
+memory GraphBuilder::pack_for_amx(int index, Parameters::Form form,
+                                  const std::shared_ptr<AmxConvolution>& computes,
+                                  const std::shared_ptr<DenseGradient>& dense) {
+  const bool is_forward = form == Parameters::Form::forward;
+  const std::size_t size = is_forward ? computes->forward_weights_size() : computes->backward_weights_size();
+  if (dense) {
+    const auto pack = is_forward ? &AmxConvolution::pack_forward_part : &AmxConvolution::pack_backward_part;
+    return parameters_.packed_by_parts(
+        index, form, size,
+        [computes, pack, strip = dense->sizes().strip](std::span<const float> master,
+                                                       const Parameters::Part& part, std::uint16_t* to) {
+          (*computes.*pack)(master, strip, part.first, part.count, to);
+        });
+  }
+  const auto pack =
+      is_forward ? &AmxConvolution::pack_forward_weights : &AmxConvolution::pack_backward_weights;
+  return parameters_.packed(
+      index, form, size,
+      [computes, pack](std::span<const float> master, std::uint16_t* to) { (*computes.*pack)(master, to); });
+}
+
 void GraphBuilder::add_amx(int outputs, int kernel) {
   const memory::dims sizes = sizes_of(activation_);
   const memory source = in_half(graph_.forward_, activation_);
@@ -167,14 +201,18 @@ void GraphBuilder::add_amx(int outputs, int kernel) {
   const int index = next_parameter_++;
   const memory::dims weights =
       is_dense ? memory::dims{outputs, sizes[1]} : memory::dims{outputs, sizes[1], kernel, kernel};
-  parameters_.lay_out(
-      index, {weights, memory::data_type::f32, is_dense ? memory::format_tag::ba : memory::format_tag::hwio});
-  const memory packed = parameters_.packed(index, Parameters::Form::forward, computes->forward_weights_size(),
-                                           [computes](std::span<const float> master, std::uint16_t* to) {
-                                             computes->pack_forward_weights(master, to);
-                                           });
+  std::shared_ptr<DenseGradient> dense_gradient;
+  if (is_dense && outputs % 32 == 0) {
+    parameters_.lay_out(index, in_strips(weights, outputs % 64 == 0 ? 64 : 32));
+    dense_gradient = own_dense_gradient(Element::bf16, sizes, parameters_.master(index).get_desc());
+  } else {
+    const auto tag = is_dense ? memory::format_tag::ba : memory::format_tag::hwio;
+    parameters_.lay_out(index, {weights, memory::data_type::f32, tag});
+  }
+  const memory packed = pack_for_amx(index, Parameters::Form::forward, computes, dense_gradient);
   AmxLayer built{
       computes,
+      dense_gradient,
       index,
       is_dense,
       index == 0,

@@ -85,6 +85,16 @@ ESPY_MULTIVERSION void add(std::span<const float> addend, std::span<float> sum) 
   for (std::size_t i = 0; i < sum.size(); ++i) y[i] += x[i];
 }
 
+ESPY_MULTIVERSION void sum_rows(std::span<const float> values, std::span<float> sums) {
+  assert(!sums.empty() && values.size() % sums.size() == 0);
+  std::ranges::fill(sums, 0.0F);
+  for (std::size_t row = 0; row < values.size(); row += sums.size()) {
+    const float* __restrict x = values.data() + row;
+    float* __restrict y = sums.data();
+    for (std::size_t i = 0; i < sums.size(); ++i) y[i] += x[i];
+  }
+}
+
 ESPY_MULTIVERSION void multiply(std::span<const float> a, std::span<const float> b,
                                 std::span<float> product) {
   assert(a.size() == product.size() && b.size() == product.size());

@@ -11,6 +11,9 @@ namespace espy::nn {
 // sum += addend.
 void add(std::span<const float> addend, std::span<float> sum);
 
+// sums[i] = the sum of values[k * sums.size() + i] over the rows k.
+void sum_rows(std::span<const float> values, std::span<float> sums);
+
 // product = a * b.
 void multiply(std::span<const float> a, std::span<const float> b, std::span<float> product);
 

@@ -43,6 +43,18 @@ std::optional<PixelLayout> pixel_layout(const memory::desc& layout) {
   return std::nullopt;
 }
 
+memory::desc in_strips(const memory::dims& weights, std::size_t strip) {
+  const memory::format_tag tag = strip == 64 ? memory::format_tag::AB16b64a : memory::format_tag::AB16b32a;
+  return {weights, memory::data_type::f32, tag};
+}
+
+std::optional<std::size_t> strip_of(const memory::desc& layout) {
+  for (const std::size_t strip : {64, 32}) {
+    if (layout == in_strips(layout.dims(), strip)) return strip;
+  }
+  return std::nullopt;
+}
+
 bool is_float(const memory& memory) { return memory.get_desc().data_type() == memory::data_type::f32; }
 
 Activations activations_of(const memory& memory) {

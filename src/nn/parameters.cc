@@ -156,7 +156,28 @@ memory Parameters::packed(int index, Form form, std::size_t size, const PackFloa
   return pack_as(memory::data_type::f32, index, form, size, pack);
 }
 
+memory Parameters::packed_by_parts(int index, Form form, std::size_t size, const PackPart& pack) {
+  const memory from = master(index);
+  const Part all = {0, floats(from).size()};
+  const PackHalves pack_all = [pack, all](std::span<const float> master, std::uint16_t* to) {
+    pack(master, all, to);
+  };
+  const memory to = packed(index, form, size, pack_all);
+  const auto copy = std::ranges::find_if(
+      copies_, [&](const Copy& candidate) { return candidate.index == index && candidate.form == form; });
+  copy->refresh_part = [from, to, pack](const Part& part) {
+    pack(floats(from), part, static_cast<std::uint16_t*>(to.get_data_handle()));
+  };
+  return to;
+}
+
 void Parameters::refresh(int copy) const { copies_[at(copy)].refresh(); }
+
+void Parameters::refresh(int index, const Part& part) const {
+  for (const Copy& copy : copies_) {
+    if (copy.index == index && copy.refresh_part) copy.refresh_part(part);
+  }
+}
 
 std::vector<Tensor> Parameters::values() const {
   std::vector<Tensor> result;

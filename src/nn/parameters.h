@@ -69,9 +69,24 @@ class Parameters {
   dnnl::memory packed(int index, Form form, std::size_t size, const PackHalves& pack);
   dnnl::memory packed(int index, Form form, std::size_t size, const PackFloats& pack);
 
+  // Values of a master that lie together.
+  struct Part {
+    std::size_t first;
+    std::size_t count;
+  };
+
+  // As packed(), of a dense layer's weights in strips (dense_gradient.h), where `pack` can do whole inputs of
+  // a strip, 32 or a multiple of it but for the last, apart from the others.
+  using PackPart =
+      std::function<void(std::span<const float> master, const Part& part, std::uint16_t* packed)>;
+  dnnl::memory packed_by_parts(int index, Form form, std::size_t size, const PackPart& pack);
+
   // Brings a copy up to date after its master changed.
   int copy_count() const { return static_cast<int>(copies_.size()); }
   void refresh(int copy) const;
+  // Does so for a part of the master, with those copies of it that have parts.
+  void refresh(int index, const Part& part) const;
+  bool has_parts(int copy) const { return copies_[static_cast<std::size_t>(copy)].refresh_part != nullptr; }
 
   // Returns the masters' values, row-major.
   std::vector<Tensor> values() const;
@@ -82,6 +97,7 @@ class Parameters {
     dnnl::memory memory;
     std::optional<Form> form;  // of a packed one
     std::function<void()> refresh;
+    std::function<void(const Part&)> refresh_part = {};  // nothing where it has none
   };
 
   Parameters() = default;

@@ -107,8 +107,12 @@ class ChunkTrainer final : public Trainer {
     const int chunk_count = divide_up(options.batch_size, chunk_size);
     // As few graphs as can be used at once, so that as much of them as possible stays in the caches.
     const int graph_count = std::min(options.threads, chunk_count);
+    // A graph that computes several chunks of a batch needs its activations for the next one before anybody
+    // could ask it for a part of a gradient.
+    const auto dense_gradients = chunk_count > graph_count ? DenseGradients::found : DenseGradients::left;
     for (int i = 0; i < graph_count; ++i) {
-      graphs_.emplace_back(architecture_, chunk_size, Purpose::training, options.precision, parameters_);
+      graphs_.emplace_back(architecture_, chunk_size, Purpose::training, options.precision, parameters_,
+                           dense_gradients);
     }
     for (const Network& network : options.teachers) {
       teachers_.push_back({Parameters(network.parameters)});
@@ -141,7 +145,13 @@ class ChunkTrainer final : public Trainer {
                       [this](int block, int) { update(blocks_[static_cast<std::size_t>(block)]); }});
     phases.push_back({static_cast<int>(matrices_.size()),
                       [this](int matrix, int) { update(matrices_[static_cast<std::size_t>(matrix)]); }});
-    phases.push_back({parameters_.copy_count(), [this](int copy, int) { parameters_.refresh(copy); }});
+    for (int i = 0; i < parameters_.copy_count(); ++i) {
+      // The others are brought up to date as their masters are, part by part.
+      if (dense_gradients == DenseGradients::found || !parameters_.has_parts(i)) stale_copies_.push_back(i);
+    }
+    phases.push_back({static_cast<int>(stale_copies_.size()), [this](int i, int) {
+                        parameters_.refresh(stale_copies_[static_cast<std::size_t>(i)]);
+                      }});
     crew_.emplace(graph_count, std::move(phases));
   }
 
@@ -212,10 +222,14 @@ class ChunkTrainer final : public Trainer {
   // A part of one parameter.
   struct Block {
     Update update;
+    int parameter;
+    std::size_t first;  // index of its first weight
     std::span<float> weights;
-    std::vector<std::span<float>> gradients = {};  // one of each chunk
-    std::span<float> first_moment = {};            // empty without Adam and Muon
-    std::span<float> second_moment = {};           // empty without Adam
+    // One of each chunk, or what finds that.
+    std::vector<std::span<float>> gradients = {};
+    std::vector<const DenseGradient*> dense_gradients = {};
+    std::span<float> first_moment = {};   // empty without Adam and Muon
+    std::span<float> second_moment = {};  // empty without Adam
   };
 
   // The weights of one convolution, as Muon sees them.
@@ -279,11 +293,20 @@ class ChunkTrainer final : public Trainer {
     std::vector<float>& second_moment = second_moments_.emplace_back();
     if (update == Update::adam || update == Update::momentum) first_moment.resize(weights.size());
     if (update == Update::adam) second_moment.resize(weights.size());
-    for (std::size_t first = 0; first < weights.size(); first += kBlock) {
-      const std::size_t count = std::min(kBlock, weights.size() - first);
-      Block block{.update = update, .weights = weights.subspan(first, count)};
+    const DenseGradient* dense = graphs_.front().dense_gradient(parameter);
+    // No block reaches beyond a strip.
+    const std::size_t strip =
+        dense != nullptr ? dense->sizes().inputs * dense->sizes().strip : weights.size();
+    for (std::size_t first = 0, count = 0; first < weights.size(); first += count) {
+      count = std::min(kBlock, strip - first % strip);
+      Block block{
+          .update = update, .parameter = parameter, .first = first, .weights = weights.subspan(first, count)};
       for (std::size_t i = 0; i < chunks_.size(); ++i) {
-        block.gradients.push_back(gradient_of(i, parameter).subspan(first, count));
+        if (dense != nullptr) {
+          block.dense_gradients.push_back(graphs_[i].dense_gradient(parameter));
+        } else {
+          block.gradients.push_back(gradient_of(i, parameter).subspan(first, count));
+        }
       }
       if (!first_moment.empty()) block.first_moment = std::span(first_moment).subspan(first, count);
       if (!second_moment.empty()) block.second_moment = std::span(second_moment).subspan(first, count);
@@ -380,15 +403,35 @@ class ChunkTrainer final : public Trainer {
   }
 
   void update(const Block& block) {
+    alignas(64) std::array<float, kBlock> values;
+    if (block.dense_gradients.empty()) return update(block, add_gradients(block, values));
+    const std::span<float> sum = std::span(values).first(block.weights.size());
+    block.dense_gradients.front()->run(block.first, sum);
+    // Each chunk's by itself, so that it does not matter how many threads there are.
+    alignas(64) std::array<float, kBlock> next_values;
+    const std::span<float> next = std::span(next_values).first(sum.size());
+    for (std::size_t i = 1; i < block.dense_gradients.size(); ++i) {
+      block.dense_gradients[i]->run(block.first, next);
+      add(next, sum);
+    }
+    update(block, sum);
+    parameters_.refresh(block.parameter, {block.first, block.weights.size()});
+  }
+
+  // Returns the sum of the chunks' gradients, which may lie in `sum`.
+  static std::span<float> add_gradients(const Block& block, std::span<float> sum) {
     std::span<float> gradient = block.gradients.front();
-    std::array<float, kBlock> sum;
     // Muon goes on with the gradients where they lie. Else the sum stays in the core's own cache: in its
     // place it would have to be written back to memory, where an optimizer's time goes.
     if (block.gradients.size() > 1 && block.update != Update::momentum) {
-      gradient = std::span(sum).first(gradient.size());
+      gradient = sum.first(gradient.size());
       std::ranges::copy(block.gradients.front(), gradient.begin());
     }
     for (std::size_t i = 1; i < block.gradients.size(); ++i) add(block.gradients[i], gradient);
+    return gradient;
+  }
+
+  void update(const Block& block, std::span<float> gradient) {
     switch (block.update) {
       case Update::descent:
         return descend(std::get<GradientDescent>(options_.optimizer).learning_rate * learning_rate_factor_,
@@ -399,7 +442,7 @@ class ChunkTrainer final : public Trainer {
         return add_momentum(std::get<Muon>(options_.optimizer).momentum, gradient, block.first_moment);
       case Update::running_average:
         for (std::size_t i = 0; i < gradient.size(); ++i) {
-          const float latest = gradient[i] / static_cast<float>(block.gradients.size());
+          const float latest = gradient[i] / static_cast<float>(chunks_.size());
           block.weights[i] += kBatchNormMomentum * (latest - block.weights[i]);
         }
     }
@@ -426,6 +469,7 @@ class ChunkTrainer final : public Trainer {
   std::vector<Chunk> chunks_;
   std::vector<Block> blocks_;
   std::vector<Matrix> matrices_;
+  std::vector<int> stale_copies_;                  // those that no block brings up to date
   std::vector<std::vector<float>> first_moments_;  // of each parameter, laid out as its master
   std::vector<std::vector<float>> second_moments_;
   std::uint64_t step_ = 0;
