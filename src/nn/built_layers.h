@@ -11,6 +11,7 @@
 #include "nn/amx_convolution.h"
 #include "nn/batch_statistics.h"
 #include "nn/dense_gradient.h"
+#include "nn/dense_product.h"
 #include "nn/kernels.h"
 #include "nn/normalize.h"
 #include "nn/weights_gradient.h"
@@ -129,6 +130,19 @@ struct AmxLayer {
   dnnl::memory destination;
 };
 
+// A dense layer in single precision whose weights lie in strips.
+struct DenseLayer {
+  std::shared_ptr<DenseProduct> product;
+  std::shared_ptr<DenseGradient> gradient;
+  int weights;          // index of the parameter; the bias is the next
+  bool first;           // of the layers with weights: nothing before it needs a gradient
+  bool masks_gradient;  // as in WeightedLayer
+  std::string name;
+  double flops;
+  dnnl::memory source;
+  dnnl::memory destination;
+};
+
 // A convolution in single precision that Winograd's algorithm computes.
 struct WinogradLayer {
   std::shared_ptr<WinogradConvolution> convolution;
@@ -189,7 +203,7 @@ struct DropoutLayer {
 };
 
 using BuiltLayer = std::variant<WeightedLayer<ConvolutionPrimitives>, WeightedLayer<DensePrimitives>,
-                                AmxLayer, WinogradLayer, NormalizeLayer, PoolLayer, ReluLayer, ResidualLayer,
-                                MeanMaxPoolLayer, FlattenLayer, DropoutLayer>;
+                                AmxLayer, DenseLayer, WinogradLayer, NormalizeLayer, PoolLayer, ReluLayer,
+                                ResidualLayer, MeanMaxPoolLayer, FlattenLayer, DropoutLayer>;
 
 }  // namespace espy::nn

@@ -54,14 +54,19 @@ ESPY_AVX512_PART __m512 multiply_add(const std::uint32_t* left, const std::uint3
 // enough for two units of four cycles, and half as many values are read as products begin.
 template <std::size_t kInputs, std::size_t kVectors, typename Value>
 ESPY_AVX512 void add_products(const Factors<Value>& factors, float* gradient) {
+  // Unrolled, or the sums would not stay in registers.
   __m512 sums[kInputs][kVectors];
+#pragma GCC unroll 8
   for (auto& row : sums) {
+#pragma GCC unroll 8
     for (__m512& sum : row) sum = _mm512_setzero_ps();
   }
   const Value* left = factors.left;
   const Value* right = factors.right;
   for (std::size_t step = 0; step < factors.steps; ++step) {
+#pragma GCC unroll 8
     for (std::size_t i = 0; i < kInputs; ++i) {
+#pragma GCC unroll 8
       for (std::size_t v = 0; v < kVectors; ++v) {
         sums[i][v] =
             multiply_add(left + i * factors.input_stride, right + v * factors.vector_stride, sums[i][v]);
@@ -70,7 +75,9 @@ ESPY_AVX512 void add_products(const Factors<Value>& factors, float* gradient) {
     left += factors.left_step;
     right += factors.right_step;
   }
+#pragma GCC unroll 8
   for (std::size_t i = 0; i < kInputs; ++i) {
+#pragma GCC unroll 8
     for (std::size_t v = 0; v < kVectors; ++v) {
       _mm512_storeu_ps(gradient + (i * kVectors + v) * kVector, sums[i][v]);
     }

@@ -35,25 +35,16 @@ void GraphBuilder::add_backward(const WeightedLayer<Primitives>& built) {
     gradient_ = as_rows(graph_.backward_, gradient_);
   }
 
-  if (built.has_bias) {
-    gradient_of(built.weights + 1) = zeroed_memory(parameters_.master(built.weights + 1).get_desc());
-  }
-  if (!built.dense_gradient) {
-    gradient_of(built.weights) = zeroed_memory(parameters_.master(built.weights).get_desc());
+  for (int i = built.weights; i <= built.weights + (built.has_bias ? 1 : 0); ++i) {
+    if (i == built.weights && built.dense_gradient) continue;
+    gradient_of(i) = zeroed_memory(parameters_.master(i).get_desc());
   }
   if (built.dense_gradient) {
     const auto by_rows = [this](const memory& values) {
-      return in_layout(graph_.backward_, values, row_major(sizes_of(values), values.get_desc().data_type()));
+      return in_layout(graph_.backward_, values, row_major(sizes_of(values), memory::data_type::bf16));
     };
-    const memory gradient = by_rows(gradient_);
     add_dense_gradient(built.dense_gradient, built.weights, built.name(), built.flops(),
-                       by_rows(built.source), gradient);
-    if (built.has_bias) {
-      add_kernel(graph_.backward_, "dense bias backward",
-                 [gradient, by_biases = floats(gradient_of(built.weights + 1))](const Pass&) {
-                   sum_rows(floats(gradient), by_biases);
-                 });
-    }
+                       by_rows(built.source), by_rows(gradient_));
   } else if (built.weights_gradient) {
     add_weights_gradient(built.weights_gradient, built.name(), built.flops(), built.source,
                          gradient_of(built.weights));
@@ -155,6 +146,31 @@ void GraphBuilder::add_backward(const AmxLayer& built) {
        [computes, by = halves(gradient), weights = halves(packed),
         to = halves(source_gradient)](const Pass&) { computes->backward_data(by, weights, to); }});
   gradient_ = built.is_dense ? as_rows(graph_.backward_, source_gradient) : source_gradient;
+}
+
+void GraphBuilder::add_backward(const DenseLayer& built) {
+  if (built.masks_gradient) mask_gradient(built.destination);
+  const memory gradient = in_layout(graph_.backward_, gradient_, built.destination.get_desc());
+  add_dense_gradient(built.gradient, built.weights, built.name, built.flops, built.source, gradient);
+  gradient_of(built.weights + 1) = zeroed_memory(parameters_.master(built.weights + 1).get_desc());
+  add_kernel(graph_.backward_, "dense bias backward",
+             [gradient, by_biases = floats(gradient_of(built.weights + 1))](const Pass&) {
+               sum_rows(floats(gradient), by_biases);
+             });
+  if (built.first) {
+    gradient_ = {};
+    return;
+  }
+
+  const memory source_gradient = zeroed_memory(built.source.get_desc());
+  const memory weights = parameters_.master(built.weights);
+  graph_.memories_.push_back(source_gradient);
+  graph_.backward_.push_back({{built.name + " backward data", kAvx512, built.flops},
+                              [computes = built.product, gradient, weights, source_gradient](const Pass&) {
+                                computes->backward_data(floats(gradient), floats(weights),
+                                                        floats(source_gradient));
+                              }});
+  gradient_ = source_gradient;
 }
 
 void GraphBuilder::add_backward(const WinogradLayer& built) {

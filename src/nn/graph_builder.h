@@ -49,6 +49,8 @@ class GraphBuilder {
   // Returns the weights as `computes` wants them; `dense` is null but for those in strips.
   dnnl::memory pack_for_amx(int index, Parameters::Form form, const std::shared_ptr<AmxConvolution>& computes,
                             const std::shared_ptr<DenseGradient>& dense);
+  // Of a dense layer that DenseProduct suits.
+  void add_dense(const DenseSizes& sizes);
   void add_winograd(const Convolution& convolution);
   // Adds a pass over the results of a convolution, and as many of the layers behind it as fit into it and
   // whose inputs nothing else needs.
@@ -67,6 +69,7 @@ class GraphBuilder {
                           const std::string& name, double flops, const dnnl::memory& source,
                           const dnnl::memory& gradient);
   void add_backward(const AmxLayer& built);
+  void add_backward(const DenseLayer& built);
   void add_backward(const WinogradLayer& built);
   void add_backward(const NormalizeLayer& built);
   void add_backward(const ResidualLayer& built);
@@ -135,6 +138,7 @@ class GraphBuilder {
   void share_scratch();
 
   static constexpr const char* kAmx = "espy:amx_bf16";
+  static constexpr const char* kAvx512 = "espy:avx512";
   static constexpr const char* kWinograd = "espy:winograd_avx512";
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 

@@ -31,6 +31,16 @@ void GraphBuilder::add_forward(const Convolution& convolution) {
   if (parts) add_normalize(convolution.bias == Bias::added ? Normalization::bias : Normalization::none);
 }
 
+namespace {
+
+// Of one that reads [samples, inputs].
+DenseSizes dense_sizes(Element element, const memory::dims& source, int outputs) {
+  const auto size = [](memory::dim dimension) { return static_cast<std::size_t>(dimension); };
+  return {element, size(source[0]), size(source[1]), size(outputs), outputs % 64 == 0 ? 64U : 32U};
+}
+
+}  // namespace
+
 void GraphBuilder::add_forward(const Dense& dense) {
   if (suits_amx(layer_)) {
     activation_ = as_picture(graph_.forward_, activation_);
@@ -41,6 +51,8 @@ void GraphBuilder::add_forward(const Dense& dense) {
     graph_.memories_.push_back(activation_);
     activation_ = {half_layout({sizes[0], sizes[1], 1, 1}), cpu(), activation_.get_data_handle()};
   } else {
+    const DenseSizes sizes = dense_sizes(Element::f32, sizes_of(activation_), dense.units);
+    if (DenseProduct::suits(sizes)) return add_dense(sizes);
     return add_weighted(DensePrimitives{}, dense.units, Bias::added);
   }
   add_normalize(Normalization::bias);
@@ -68,14 +80,9 @@ std::shared_ptr<WeightsGradient> own_weights_gradient(const DensePrimitives&, bo
   return {};
 }
 
-// Of activations [samples, inputs], where the gradient is laid out so. Returns nothing where a primitive must
-// do.
-std::shared_ptr<DenseGradient> own_dense_gradient(Element element, const memory::dims& source,
-                                                  const memory::desc& gradient) {
-  const std::optional<std::size_t> strip = gradient.dims().size() == 2 ? strip_of(gradient) : std::nullopt;
-  if (!strip) return {};
-  const auto size = [](memory::dim dimension) { return static_cast<std::size_t>(dimension); };
-  const DenseSizes sizes = {element, size(source[0]), size(source[1]), size(gradient.dims()[0]), *strip};
+// Of a dense layer of halves. Returns nothing where a primitive must do.
+std::shared_ptr<DenseGradient> own_dense_gradient(const memory::dims& source, int outputs) {
+  const DenseSizes sizes = dense_sizes(Element::bf16, source, outputs);
   return DenseGradient::suits(sizes) ? std::make_shared<DenseGradient>(sizes) : nullptr;
 }
 
@@ -120,9 +127,12 @@ void GraphBuilder::add_weighted(const Primitives& primitives, int outputs, Bias 
     } else {
       built.backward_weights = {primitives.backward_weights(source, gradient, bias, destination),
                                 portable_attributes(), cpu(), built.forward};
-      const memory::desc layout = built.backward_weights.diff_weights_desc();
-      built.dense_gradient = own_dense_gradient(half ? Element::bf16 : Element::f32, source_sizes, layout);
-      parameters_.lay_out(built.weights, layout);
+      if (half && source_sizes.size() == 2) {
+        built.dense_gradient = own_dense_gradient(source_sizes, outputs);
+      }
+      parameters_.lay_out(built.weights, built.dense_gradient
+                                             ? in_strips(weights.dims(), built.dense_gradient->sizes().strip)
+                                             : built.backward_weights.diff_weights_desc());
     }
   }
   Arguments arguments = {
@@ -201,10 +211,9 @@ void GraphBuilder::add_amx(int outputs, int kernel) {
   const int index = next_parameter_++;
   const memory::dims weights =
       is_dense ? memory::dims{outputs, sizes[1]} : memory::dims{outputs, sizes[1], kernel, kernel};
-  std::shared_ptr<DenseGradient> dense_gradient;
-  if (is_dense && outputs % 32 == 0) {
-    parameters_.lay_out(index, in_strips(weights, outputs % 64 == 0 ? 64 : 32));
-    dense_gradient = own_dense_gradient(Element::bf16, sizes, parameters_.master(index).get_desc());
+  const auto dense_gradient = is_dense ? own_dense_gradient(sizes, outputs) : nullptr;
+  if (dense_gradient) {
+    parameters_.lay_out(index, in_strips(weights, dense_gradient->sizes().strip));
   } else {
     const auto tag = is_dense ? memory::format_tag::ba : memory::format_tag::hwio;
     parameters_.lay_out(index, {weights, memory::data_type::f32, tag});
@@ -231,6 +240,42 @@ void GraphBuilder::add_amx(int outputs, int kernel) {
                              }});
   activation_ = destination;
   built_.push_back(std::move(built));
+}
+
+void GraphBuilder::add_dense(const DenseSizes& sizes) {
+  const memory::dims source_sizes = sizes_of(activation_);
+  const auto outputs = static_cast<memory::dim>(sizes.outputs);
+  const memory::dims weights = {outputs, source_sizes[1]};
+  const memory source = in_layout(graph_.forward_, activation_, row_major(source_sizes));
+  const memory destination = zeroed_memory(row_major({source_sizes[0], outputs}));
+  const auto computes = std::make_shared<DenseProduct>(sizes);
+  const bool relu_follows = next_is<Relu>(1) && !is_skip_[layer_ + 1];
+  DenseLayer built{.product = computes,
+                   .gradient = {},
+                   .weights = next_parameter_,
+                   .first = next_parameter_ == 0,
+                   .masks_gradient = relu_follows,
+                   .name = describe("dense", weights, source_sizes),
+                   .flops = count_flops(weights, sizes_of(destination)),
+                   .source = source,
+                   .destination = destination};
+  const memory::desc layout = in_strips(weights, sizes.strip);
+  if (purpose_ == Purpose::training) {
+    built.gradient = std::make_shared<DenseGradient>(sizes);
+    parameters_.lay_out(built.weights, layout);
+  }
+  const memory in_strips = parameters_.in_layout(built.weights, layout);
+  const std::span<const float> biases = floats(parameters_.master(built.weights + 1));
+  graph_.memories_.insert(graph_.memories_.end(), {source, in_strips, destination});
+  graph_.forward_.push_back({{built.name + " forward", kAvx512, built.flops},
+                             [=, relu = relu_follows ? WithRelu::yes : WithRelu::no](const Pass&) {
+                               computes->forward(floats(source), floats(in_strips), biases, relu,
+                                                 floats(destination));
+                             }});
+  activation_ = destination;
+  next_parameter_ += 2;
+  built_.push_back(std::move(built));
+  if (relu_follows) ++layer_;
 }
 
 // Not the small kernels of 3x3, though there it would be quicker too when many samples come at once: for a

@@ -6,7 +6,12 @@
 #include <cstddef>
 #include <limits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "nn/multiversion.h"
+#include "nn/precision.h"
 #include "nn/random.h"
 
 namespace espy::nn {
@@ -172,17 +177,53 @@ ESPY_MULTIVERSION void descend(float learning_rate, std::span<const float> gradi
   for (std::size_t i = 0; i < weights.size(); ++i) w[i] -= learning_rate * g[i];
 }
 
-ESPY_MULTIVERSION void descend_adam(const AdamStep& step, std::span<const float> gradient,
-                                    std::span<float> first_moment, std::span<float> second_moment,
-                                    std::span<float> weights) {
-  assert(gradient.size() == weights.size() && first_moment.size() == weights.size() &&
-         second_moment.size() == weights.size());
+namespace {
+
+#if defined(__x86_64__)
+
+// Roots and quotients take a vector unit 18 and 16 cycles (Xeon with AMX), four fifths of the loop. Estimates
+// with errors below 2^-14 and one step of Newton's method each, which squares that, leave one or two units in
+// the last place.
+__attribute__((target("avx512f,avx512dq"))) void descend_adam_avx512(const AdamStep& step, const float* g,
+                                                                     float* m, float* v, float* w,
+                                                                     std::size_t count) {
+  constexpr std::size_t kVector = 16;
+  const __m512 beta1 = _mm512_set1_ps(step.beta1);
+  const __m512 beta2 = _mm512_set1_ps(step.beta2);
+  const __m512 rest1 = _mm512_set1_ps(1 - step.beta1);
+  const __m512 rest2 = _mm512_set1_ps(1 - step.beta2);
+  const __m512 kept = _mm512_set1_ps(1 - step.decay);
+  const __m512 learning_rate = _mm512_set1_ps(step.corrected_learning_rate);
+  const __m512 epsilon = _mm512_set1_ps(step.epsilon);
+  for (std::size_t i = 0; i < count; i += kVector) {
+    const auto inside = static_cast<__mmask16>(count - i >= kVector ? 0xffff : (1U << (count - i)) - 1);
+    const __m512 gradient = _mm512_maskz_loadu_ps(inside, g + i);
+    const __m512 first = _mm512_fmadd_ps(beta1, _mm512_maskz_loadu_ps(inside, m + i), rest1 * gradient);
+    const __m512 second =
+        _mm512_fmadd_ps(beta2, _mm512_maskz_loadu_ps(inside, v + i), rest2 * gradient * gradient);
+    // y ~ 1 / sqrt(x): y * (3 - x y^2) / 2. Of zero it is infinite, and the product nothing that is needed.
+    const __m512 estimate = _mm512_rsqrt14_ps(second);
+    const __m512 half = _mm512_set1_ps(0.5F) * second * estimate;
+    const __m512 reciprocal_root = estimate * _mm512_fnmadd_ps(half, estimate, _mm512_set1_ps(1.5F));
+    const __mmask16 positive = _mm512_cmp_ps_mask(second, _mm512_setzero_ps(), _CMP_GT_OQ);
+    const __m512 divisor = _mm512_maskz_mul_ps(positive, second, reciprocal_root) + epsilon;
+    // y ~ 1 / x: y * (2 - x y).
+    const __m512 reciprocal = _mm512_rcp14_ps(divisor);
+    const __m512 quotient = reciprocal * _mm512_fnmadd_ps(divisor, reciprocal, _mm512_set1_ps(2));
+    const __m512 decayed = kept * _mm512_maskz_loadu_ps(inside, w + i);
+    _mm512_mask_storeu_ps(m + i, inside, first);
+    _mm512_mask_storeu_ps(v + i, inside, second);
+    _mm512_mask_storeu_ps(w + i, inside, _mm512_fnmadd_ps(learning_rate * first, quotient, decayed));
+  }
+}
+
+#endif
+
+ESPY_MULTIVERSION void descend_adam_portably(const AdamStep& step, const float* __restrict g,
+                                             float* __restrict m, float* __restrict v, float* __restrict w,
+                                             std::size_t count) {
   const AdamStep s = step;
-  const float* __restrict g = gradient.data();
-  float* __restrict m = first_moment.data();
-  float* __restrict v = second_moment.data();
-  float* __restrict w = weights.data();
-  for (std::size_t i = 0; i < weights.size(); ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     // Not read back from where they were just written: a vector that crosses a cache line cannot be forwarded
     // from its store, and that wait was two thirds of the loop (Zen 4).
     const float first = s.beta1 * m[i] + (1 - s.beta1) * g[i];
@@ -192,6 +233,22 @@ ESPY_MULTIVERSION void descend_adam(const AdamStep& step, std::span<const float>
     v[i] = second;
     w[i] = decayed - s.corrected_learning_rate * first / (std::sqrt(second) + s.epsilon);
   }
+}
+
+}  // namespace
+
+void descend_adam(const AdamStep& step, std::span<const float> gradient, std::span<float> first_moment,
+                  std::span<float> second_moment, std::span<float> weights) {
+  assert(gradient.size() == weights.size() && first_moment.size() == weights.size() &&
+         second_moment.size() == weights.size());
+  const auto descend = [&](const auto& by) {
+    by(step, gradient.data(), first_moment.data(), second_moment.data(), weights.data(), weights.size());
+  };
+#if defined(__x86_64__)
+  static const bool is_wide = has_avx512();
+  if (is_wide) return descend(descend_adam_avx512);
+#endif
+  descend(descend_adam_portably);
 }
 
 void softmax(std::span<const float> logits, std::span<float> probabilities) {

@@ -205,6 +205,28 @@ TEST(Kernels, softmax_stands_logits_of_any_size) {
   EXPECT_EQ(probabilities, (std::vector<float>{0.5F, 0, 0.5F}));
 }
 
+TEST(Kernels, adam_is_as_exact_as_floats_whatever_the_sizes) {
+  constexpr AdamStep kStep{0.9F, 0.999F, 0.01F, 1e-8F, 0.1F};
+  // Whole vectors, parts of them, and gradients whose squares are too small or large for a float's comfort.
+  for (const std::size_t size : {1, 15, 16, 17, 40}) {
+    std::vector<float> gradient;
+    for (std::size_t i = 0; i < size; ++i) {
+      constexpr float kMagnitudes[] = {0, 1, 1e-25F, -1e-12F, 1e-3F, -1e15F, 3e-5F};
+      gradient.push_back(kMagnitudes[i % std::size(kMagnitudes)]);
+    }
+    std::vector<float> weights(size, 0.5F);
+    std::vector<float> m(size, 0.25F);
+    std::vector<float> v(size, 0.0F);
+    descend_adam(kStep, gradient, m, v, weights);
+    for (std::size_t i = 0; i < size; ++i) {
+      const double first = 0.9 * 0.25 + 0.1 * static_cast<double>(gradient[i]);
+      const double root = std::sqrt(static_cast<double>(v[i]));
+      const double expected = 0.5 - 0.1 * 0.5 - 0.01 * first / (root + 1e-8);
+      EXPECT_NEAR(weights[i], expected, 1e-6 * std::abs(expected)) << gradient[i] << " of " << size;
+    }
+  }
+}
+
 TEST(Kernels, adam_decays_weights_apart_from_the_gradient) {
   std::vector<float> weights = {2, -4};
   std::vector<float> m(2);

@@ -48,13 +48,6 @@ memory::desc in_strips(const memory::dims& weights, std::size_t strip) {
   return {weights, memory::data_type::f32, tag};
 }
 
-std::optional<std::size_t> strip_of(const memory::desc& layout) {
-  for (const std::size_t strip : {64, 32}) {
-    if (layout == in_strips(layout.dims(), strip)) return strip;
-  }
-  return std::nullopt;
-}
-
 bool is_float(const memory& memory) { return memory.get_desc().data_type() == memory::data_type::f32; }
 
 Activations activations_of(const memory& memory) {

@@ -43,12 +43,8 @@ std::optional<PixelLayout> pixel_layout(const dnnl::memory::desc& layout);
 BorderedSizes bordered_sizes(const dnnl::memory::dims& sizes, std::size_t border);
 dnnl::memory::dims bordered_strides(const BorderedSizes& sizes);
 
-// The layout of a dense layer's weights, [outputs, inputs], in strips of outputs (dense_gradient.h), which
-// oneDNN 2.6 likes best for single precision too.
+// The layout of a dense layer's weights, [outputs, inputs], in strips of 32 or 64 outputs (dense_gradient.h).
 dnnl::memory::desc in_strips(const dnnl::memory::dims& weights, std::size_t strip);
-
-// Returns the strip of a layout that is in_strips(), or nothing.
-std::optional<std::size_t> strip_of(const dnnl::memory::desc& layout);
 
 // The memory has a pixel_layout().
 Activations activations_of(const dnnl::memory& memory);

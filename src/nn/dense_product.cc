@@ -1,0 +1,224 @@
+#include "nn/dense_product.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "nn/half_pairs.h"
+#endif
+
+namespace espy::nn {
+
+#if defined(__x86_64__)
+
+namespace {
+
+#define ESPY_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
+
+constexpr std::size_t kVector = 16;
+
+// Inputs whose weights for one strip are used for all samples before the next ones are: 16 KiB, which the
+// first-level cache holds.
+constexpr std::size_t kInputsAtOnce = 64;
+
+// Samples at once: with four vectors of sums for each, 24 of the 32 registers.
+constexpr std::size_t kSamplesAtOnce = 6;
+
+// One product of three matrices in memory: destination (+)= left * right.
+struct Product {
+  const float* left;  // [samples, depth]
+  std::size_t left_stride;
+  const float* right;  // [depth, vectors of 16]
+  std::size_t right_stride;
+  std::size_t depth;
+  float* destination;
+  std::size_t destination_stride;
+  // What the sums begin with: a row for all samples; null for what is in the destination.
+  const float* start;
+  bool ends_with_relu;
+  // What is needed after this, as many values as the right matrix has.
+  const float* next;
+};
+
+template <std::size_t kSamples, std::size_t kVectors, bool kPrefetches>
+ESPY_AVX512 void multiply(const Product& product) {
+  // Unrolled, or the sums would not stay in registers.
+  __m512 sums[kSamples][kVectors];
+#pragma GCC unroll 6
+  for (std::size_t s = 0; s < kSamples; ++s) {
+    const float* from =
+        product.start != nullptr ? product.start : product.destination + s * product.destination_stride;
+#pragma GCC unroll 6
+    for (std::size_t v = 0; v < kVectors; ++v) sums[s][v] = _mm512_loadu_ps(from + v * kVector);
+  }
+  const float* left = product.left;
+  const float* right = product.right;
+  const float* next = product.next;
+  for (std::size_t step = 0; step < product.depth; ++step) {
+    __m512 factors[kVectors];
+#pragma GCC unroll 6
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      factors[v] = _mm512_loadu_ps(right + v * kVector);
+      if constexpr (kPrefetches) _mm_prefetch(next + v * kVector, _MM_HINT_T1);
+    }
+#pragma GCC unroll 6
+    for (std::size_t s = 0; s < kSamples; ++s) {
+      const __m512 factor = _mm512_set1_ps(left[s * product.left_stride + step]);
+#pragma GCC unroll 6
+      for (std::size_t v = 0; v < kVectors; ++v) sums[s][v] = _mm512_fmadd_ps(factor, factors[v], sums[s][v]);
+    }
+    right += product.right_stride;
+    next += kVectors * kVector;
+  }
+#pragma GCC unroll 6
+  for (std::size_t s = 0; s < kSamples; ++s) {
+#pragma GCC unroll 6
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const __m512 sum = product.ends_with_relu ? _mm512_max_ps(sums[s][v], _mm512_setzero_ps()) : sums[s][v];
+      _mm512_storeu_ps(product.destination + s * product.destination_stride + v * kVector, sum);
+    }
+  }
+}
+
+using Multiply = void (*)(const Product&);
+
+template <std::size_t kVectors, bool kPrefetches, std::size_t... kSamples>
+constexpr auto multiplies(std::index_sequence<kSamples...>) {
+  return std::array<Multiply, sizeof...(kSamples)>{multiply<kSamples + 1, kVectors, kPrefetches>...};
+}
+
+// Of one sample, of two, ...
+template <std::size_t kVectors, bool kPrefetches>
+constexpr auto kMultiplies = multiplies<kVectors, kPrefetches>(std::make_index_sequence<kSamplesAtOnce>());
+
+// `product` is the one of the first sample.
+template <std::size_t kVectors>
+void multiply_samples(Product product, std::size_t samples) {
+  for (bool is_first = true; samples > 0; is_first = false) {
+    const std::size_t groups = (samples + kSamplesAtOnce - 1) / kSamplesAtOnce;
+    const std::size_t here = (samples + groups - 1) / groups;
+    if (is_first) {
+      kMultiplies<kVectors, true>[here - 1](product);
+    } else {
+      kMultiplies<kVectors, false>[here - 1](product);
+    }
+    product.left += here * product.left_stride;
+    product.destination += here * product.destination_stride;
+    samples -= here;
+  }
+}
+
+void multiply_samples(std::size_t vectors, const Product& product, std::size_t samples) {
+  switch (vectors) {
+    case 1:
+      return multiply_samples<1>(product, samples);
+    case 2:
+      return multiply_samples<2>(product, samples);
+    case 3:
+      return multiply_samples<3>(product, samples);
+    default:
+      assert(vectors == 4);
+      return multiply_samples<4>(product, samples);
+  }
+}
+
+// Returns the `count` values that follow as many at `block`, or those again where `values` ends before.
+const float* following(std::span<const float> values, const float* block, std::size_t count) {
+  const auto left = static_cast<std::size_t>(values.data() + values.size() - block);
+  return left >= 2 * count ? block + count : block;
+}
+
+// turned: [columns, kInputsAtOnce]; rows and columns are multiples of 16.
+ESPY_AVX512 void turn(const float* values, std::size_t rows, std::size_t columns, float* turned) {
+  for (std::size_t row = 0; row < rows; row += kVector) {
+    for (std::size_t column = 0; column < columns; column += kVector) {
+      __m512i block[kVector];
+      for (std::size_t i = 0; i < kVector; ++i) {
+        block[i] = _mm512_loadu_si512(values + (row + i) * columns + column);
+      }
+      transpose(block);
+      for (std::size_t i = 0; i < kVector; ++i) {
+        _mm512_storeu_si512(turned + (column + i) * kInputsAtOnce + row, block[i]);
+      }
+    }
+  }
+}
+
+#undef ESPY_AVX512
+
+}  // namespace
+
+void DenseProduct::forward(std::span<const float> source, std::span<const float> weights,
+                           std::span<const float> biases, WithRelu relu, std::span<float> destination) const {
+  assert(source.size() == sizes_.samples * sizes_.inputs);
+  assert(weights.size() == sizes_.inputs * sizes_.outputs && biases.size() == sizes_.outputs);
+  assert(destination.size() == sizes_.samples * sizes_.outputs);
+  const float* right = weights.data();
+  for (std::size_t output = 0; output < sizes_.outputs; output += sizes_.strip) {
+    for (std::size_t input = 0; input < sizes_.inputs; input += kInputsAtOnce) {
+      const std::size_t depth = std::min(kInputsAtOnce, sizes_.inputs - input);
+      multiply_samples(sizes_.strip / kVector,
+                       {.left = source.data() + input,
+                        .left_stride = sizes_.inputs,
+                        .right = right,
+                        .right_stride = sizes_.strip,
+                        .depth = depth,
+                        .destination = destination.data() + output,
+                        .destination_stride = sizes_.outputs,
+                        .start = input == 0 ? biases.data() + output : nullptr,
+                        .ends_with_relu = relu == WithRelu::yes && input + depth == sizes_.inputs,
+                        .next = following(weights, right, depth * sizes_.strip)},
+                       sizes_.samples);
+      right += depth * sizes_.strip;
+    }
+  }
+}
+
+// Of weights that lie by outputs, those of 64 inputs and a strip are turned, so that the vectors hold the
+// sums of neighbouring inputs.
+void DenseProduct::backward_data(std::span<const float> destination_gradient, std::span<const float> weights,
+                                 std::span<float> source_gradient) const {
+  assert(destination_gradient.size() == sizes_.samples * sizes_.outputs);
+  assert(weights.size() == sizes_.inputs * sizes_.outputs);
+  assert(source_gradient.size() == sizes_.samples * sizes_.inputs);
+  constexpr std::array<float, kInputsAtOnce> kZeros = {};
+  alignas(64) std::array<float, kInputsAtOnce * kInputsAtOnce> turned;
+  const float* right = weights.data();
+  for (std::size_t output = 0; output < sizes_.outputs; output += sizes_.strip) {
+    for (std::size_t input = 0; input < sizes_.inputs; input += kInputsAtOnce) {
+      const std::size_t inputs = std::min(kInputsAtOnce, sizes_.inputs - input);
+      turn(right, inputs, sizes_.strip, turned.data());
+      multiply_samples(inputs / kVector,
+                       {.left = destination_gradient.data() + output,
+                        .left_stride = sizes_.outputs,
+                        .right = turned.data(),
+                        .right_stride = kInputsAtOnce,
+                        .depth = sizes_.strip,
+                        .destination = source_gradient.data() + input,
+                        .destination_stride = sizes_.inputs,
+                        .start = output == 0 ? kZeros.data() : nullptr,
+                        .ends_with_relu = false,
+                        .next = following(weights, right, inputs * sizes_.strip)},
+                       sizes_.samples);
+      right += inputs * sizes_.strip;
+    }
+  }
+}
+
+#else
+
+// Never called where there is no AVX-512.
+void DenseProduct::forward(std::span<const float>, std::span<const float>, std::span<const float>, WithRelu,
+                           std::span<float>) const {}
+void DenseProduct::backward_data(std::span<const float>, std::span<const float>, std::span<float>) const {}
+
+#endif
+
+DenseProduct::DenseProduct(const DenseSizes& sizes) : sizes_(sizes) { assert(suits(sizes)); }
+
+}  // namespace espy::nn
