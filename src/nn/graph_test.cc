@@ -171,10 +171,11 @@ TEST(Graph, half_precision_points_where_single_does) {
   }
 }
 
-// Returns how many operations of half precision are done by what has this in its name.
-int count(std::string_view computes, const Architecture& architecture) {
+// Returns how many operations are done by what has this in its name.
+int count(std::string_view computes, const Architecture& architecture,
+          Precision precision = Precision::bf16) {
   std::vector<std::string> implementations;
-  compute(architecture, Precision::bf16, &implementations);
+  compute(architecture, precision, &implementations);
   int found = 0;
   for (const std::string& implementation : implementations) {
     EXPECT_EQ(implementation.find("ref"), std::string::npos) << implementation;
@@ -190,10 +191,17 @@ TEST(Graph, multiplies_half_precision_with_amx_where_there_is_one) {
   EXPECT_EQ(count("amx", kClassicArchitectures[2]), 6) << "a convolution and a dense layer, three ways";
 }
 
+TEST(Graph, multiplies_dense_layers_of_single_precision_itself) {
+  if (!has_avx512()) return;
+  EXPECT_EQ(count("espy:avx512", kClassicArchitectures[1], Precision::f32), 2)
+      << "the hidden one is the first";
+  EXPECT_EQ(count("espy:avx512", kClassicArchitectures[2], Precision::f32), 3) << "three ways";
+}
+
 TEST(Graph, finds_gradients_by_weights_itself_where_there_is_no_amx) {
   if (has_amx() || !multiplies_bf16()) return;
   EXPECT_EQ(count("espy:avx512_bf16", kResidualArchitecture), 3) << "convolutions of 3x3 behind the first";
-  EXPECT_EQ(count("espy:avx512_bf16", kClassicArchitectures[2]), 0) << "of 5x5";
+  EXPECT_EQ(count("espy:avx512_bf16", kClassicArchitectures[2]), 1) << "of the dense layer, not of 5x5";
 }
 
 }  // namespace
