@@ -42,7 +42,7 @@ COPY LICENSE ./
 COPY packaging/container/make-root packaging/container/
 # Of Boost nothing is said: its license asks for no notice with a program.
 RUN within="libssl-dev libsqlite3-dev libjpeg62-turbo-dev libprotobuf-dev libgif-dev zlib1g-dev libdeflate-dev libwebp-dev \
-            libfmt-dev libspdlog-dev libcli11-dev libonnx-dev" \
+            libfmt-dev libspdlog-dev libcli11-dev libonnx-dev libjemalloc-dev" \
  && packaging/container/make-root /usr/bin/espy /minimal $within \
  && packaging/container/make-root --beyond /base-libraries /usr/bin/espy /beyond $within \
  && for root in /minimal /beyond; do install -D --mode=0644 --target-directory=$root/usr/share/doc/espy LICENSE crate-notices.gz; done \

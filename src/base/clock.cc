@@ -1,6 +1,9 @@
 #include "base/clock.h"
 
-#include "base/format.h"
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
 
 namespace espy {
 namespace {
@@ -15,6 +18,15 @@ int take_number(std::string_view& text, size_t digits) {
   }
   text.remove_prefix(digits);
   return value;
+}
+
+// Appends the number behind as many zeros as it takes to have that many digits.
+void append_number(std::string& text, std::int64_t number, std::size_t digits) {
+  std::array<char, 20> written;
+  const char* const end = std::to_chars(written.data(), written.data() + written.size(), number).ptr;
+  const auto size = static_cast<std::size_t>(end - written.data());
+  if (size < digits) text.append(digits - size, '0');
+  text.append(written.data(), size);
 }
 
 bool take(std::string_view& text, char expected) {
@@ -35,9 +47,25 @@ std::string to_string(Timestamp time) {
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(day);
   const std::chrono::hh_mm_ss clock(time - day);
-  return format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", static_cast<int>(date.year()),
-                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), clock.hours().count(),
-                clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
+  // By hand: each answer has one, and format() takes eight times as long.
+  std::string text;
+  text.reserve(27);
+  if (date.year() < std::chrono::year(0)) text += '-';
+  append_number(text, std::abs(static_cast<int>(date.year())), 4);
+  text += '-';
+  append_number(text, static_cast<unsigned>(date.month()), 2);
+  text += '-';
+  append_number(text, static_cast<unsigned>(date.day()), 2);
+  text += 'T';
+  append_number(text, clock.hours().count(), 2);
+  text += ':';
+  append_number(text, clock.minutes().count(), 2);
+  text += ':';
+  append_number(text, clock.seconds().count(), 2);
+  text += '.';
+  append_number(text, clock.subseconds().count(), 6);
+  text += 'Z';
+  return text;
 }
 
 std::optional<Timestamp> parse_timestamp(std::string_view text) {

@@ -10,6 +10,17 @@ using std::chrono::microseconds;
 TEST(Clock, WritesRfc3339InUtc) {
   EXPECT_EQ(to_string(Timestamp(microseconds(0))), "1970-01-01T00:00:00.000000Z");
   EXPECT_EQ(to_string(Timestamp(microseconds(1'795'318'860'123'456))), "2026-11-22T03:41:00.123456Z");
+  EXPECT_EQ(to_string(Timestamp(microseconds(-1))), "1969-12-31T23:59:59.999999Z");
+}
+
+// A clock that is set wrong may say any year.
+TEST(Clock, WritesEveryYear) {
+  const auto on_new_years_day = [](int year) {
+    return to_string(Timestamp(std::chrono::sys_days(std::chrono::year(year) / 1 / 1)));
+  };
+  EXPECT_EQ(on_new_years_day(31), "0031-01-01T00:00:00.000000Z");
+  EXPECT_EQ(on_new_years_day(-31), "-0031-01-01T00:00:00.000000Z");
+  EXPECT_EQ(on_new_years_day(12026), "12026-01-01T00:00:00.000000Z");
 }
 
 TEST(Clock, ReadsWhatItWrites) {

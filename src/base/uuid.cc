@@ -20,9 +20,16 @@ std::uint64_t ticks_of(const Uuid& uuid) {
 }  // namespace
 
 std::string to_string(const Uuid& uuid) {
-  std::string text = to_hex(uuid.bytes);
-  for (const std::size_t dash : kDashes) text.insert(dash, 1, '-');
-  return text;
+  const std::string digits = to_hex(uuid.bytes);
+  std::string text;
+  text.reserve(digits.size() + kDashes.size());
+  std::size_t begin = 0;
+  for (const std::size_t dash : kDashes) {
+    const std::size_t count = dash - text.size();
+    text.append(digits, begin, count) += '-';
+    begin += count;
+  }
+  return text.append(digits, begin);
 }
 
 std::optional<Uuid> parse_uuid(std::string_view text) {

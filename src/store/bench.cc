@@ -104,6 +104,7 @@ Error too_few(std::int64_t records) {
 
 constexpr std::size_t kUploadBytes = 300;
 constexpr int kFileNames = 10'000;
+constexpr std::size_t kInkedPixels = 150;  // as MNIST's training pictures have on the mean (19.1 %)
 
 Upload make_upload() { return {"image/png", std::string(kUploadBytes, 'x')}; }
 
@@ -118,7 +119,7 @@ Record make_record(UuidGenerator& ids, Timestamp now = system_clock()()) {
   record.label = number % 10;
   record.class_name = "7";
   record.confidence = 0.97F;
-  std::fill(record.input.begin(), record.input.end(), record.id.bytes[14]);
+  std::fill_n(record.input.begin(), kInkedPixels, static_cast<std::uint8_t>(record.id.bytes[14] | 1));
   static const Sha256 upload_digest = sha256(as_bytes(make_upload().bytes));
   record.upload_digest = upload_digest;
   record.upload_bytes = kUploadBytes;

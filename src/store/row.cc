@@ -150,8 +150,8 @@ Uuid first_id(Timestamp from) { return smallest_id(milliseconds_of(from)); }
 
 Uuid past_last_id(Timestamp until) { return smallest_id(milliseconds_of(until) + kAstrayMilliseconds + 1); }
 
-void bind_record(Statement& statement, const Record& record, std::int64_t astray, std::int64_t checksum,
-                 const Sha256& link) {
+void bind_record(Statement& statement, const Record& record, const PackedInput& input, std::int64_t astray,
+                 std::int64_t checksum, const Sha256& link) {
   statement.bind(1, record.id.bytes);
   statement.bind(2, std::int64_t{record.time.time_since_epoch().count()});
   statement.bind(3, record.model);
@@ -170,7 +170,7 @@ void bind_record(Statement& statement, const Record& record, std::int64_t astray
   statement.bind(16, astray);
   statement.bind(17, checksum);
   statement.bind(18, link);
-  statement.bind(19, record.input);
+  statement.bind(19, input.bytes());
 }
 
 void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum) {
@@ -239,7 +239,7 @@ Record read_record_unchecked(const Statement& statement) {
   copy(statement.blob(12), record.upload_digest);
   record.upload_bytes = static_cast<std::uint64_t>(statement.integer(13));
   record.latency = std::chrono::microseconds(statement.integer(14));
-  copy(statement.blob(18), record.input);
+  unpack(statement.blob(18), record.input);
   return record;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "store/chain.h"
+#include "store/packed_input.h"
 #include "store/record.h"
 #include "store/sqlite.h"
 
@@ -70,10 +71,11 @@ std::int64_t strayed(const Record& record);
 Uuid first_id(Timestamp from);       // of all records with time >= from
 Uuid past_last_id(Timestamp until);  // greater than the ids of all records with time < until
 
-// Bind the record's columns from the first parameter on and the upload's behind them. `checksum` is what
-// checksum() returns for the same values. The values must live until the statement is reset.
-void bind_record(Statement& statement, const Record& record, std::int64_t astray, std::int64_t checksum,
-                 const Sha256& link);
+// Bind the record's columns from the first parameter on and the upload's behind them. `input` is the
+// record's; `checksum` is what checksum() returns for the same values. The values must live until the
+// statement is reset.
+void bind_record(Statement& statement, const Record& record, const PackedInput& input, std::int64_t astray,
+                 std::int64_t checksum, const Sha256& link);
 void bind_upload(Statement& statement, const Upload& upload, std::int64_t checksum);
 void bind_no_upload(Statement& statement);
 

@@ -31,6 +31,8 @@ extern const unsigned char espy_embedded_store_migration_7[];
 extern const unsigned char espy_embedded_store_migration_7_end[];
 extern const unsigned char espy_embedded_store_migration_8[];
 extern const unsigned char espy_embedded_store_migration_8_end[];
+extern const unsigned char espy_embedded_store_migration_9[];
+extern const unsigned char espy_embedded_store_migration_9_end[];
 }
 
 namespace espy::store {
@@ -50,7 +52,8 @@ std::array<std::string, kSchemaVersion> migrations() {
           embedded(espy_embedded_store_migration_5, espy_embedded_store_migration_5_end),
           embedded(espy_embedded_store_migration_6, espy_embedded_store_migration_6_end),
           embedded(espy_embedded_store_migration_7, espy_embedded_store_migration_7_end),
-          embedded(espy_embedded_store_migration_8, espy_embedded_store_migration_8_end)};
+          embedded(espy_embedded_store_migration_8, espy_embedded_store_migration_8_end),
+          embedded(espy_embedded_store_migration_9, espy_embedded_store_migration_9_end)};
 }
 
 Result<std::int64_t> integer(Connection& connection, const std::string& sql) {

@@ -13,7 +13,7 @@
 namespace espy::store {
 
 // The version that this program writes: the number of the newest file in migrations/.
-inline constexpr std::int64_t kSchemaVersion = 8;
+inline constexpr std::int64_t kSchemaVersion = 9;
 
 // The one connection that may write. SQLite 3.7.0 to 3.51.2 can corrupt a database that two connections
 // checkpoint (sqlite.org/wal.html#walresetbug); Debian 12's 3.40.1 is one of them: who else does so is

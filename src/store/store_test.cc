@@ -838,6 +838,36 @@ TEST_P(OlderStore, IsMigratedWithItsRecords) {
 
 INSTANTIATE_TEST_SUITE_P(Versions, OlderStore, ::testing::Values(1, 2, 3, 4));
 
+// Version 9 changes no row, but what a row may be.
+TEST_F(StoreFile, OfVersionEightTakesPackedInputsBesideItsOwn) {
+  const std::string present = folder_.file("present");
+  ASSERT_TRUE((*Store::open("sqlite:" + present))->append(make_record(1), make_upload(1)));
+  Record sparse = make_record(2);
+  std::ranges::fill(std::span(sparse.input).subspan(100), std::uint8_t{0});
+  {
+    auto connection = open_for_writing(path_, 8);
+    ASSERT_TRUE(connection) << connection.error().message;
+    const std::string fill =
+        format("ATTACH '{}' AS present; INSERT INTO record SELECT * FROM present.record;", present);
+    const Result<void> filled = (*connection)->execute(fill, "fill");
+    ASSERT_TRUE(filled) << filled.error().message;
+    EXPECT_FALSE((*connection)->execute("UPDATE record SET input = x'00'", "shorten"));
+  }
+  {
+    auto store = open();
+    ASSERT_TRUE(store) << store.error().message;
+    ASSERT_TRUE((*store)->append(sparse, {}));
+    EXPECT_EQ(*(*store)->find(make_record(1).id), make_record(1));
+    EXPECT_EQ(*(*store)->find(sparse.id), sparse);
+    EXPECT_EQ((*store)->verify({})->shown_damages, std::vector<std::string>());
+  }
+  auto connection = open_for_reading(path_);
+  const auto value = [&](const std::string& sql) { return *(*connection)->value(sql, "read"); };
+  EXPECT_EQ(value("SELECT group_concat(length(input)) FROM (SELECT input FROM record ORDER BY seq)"),
+            "784,198");
+  EXPECT_EQ(value("PRAGMA integrity_check"), "ok");
+}
+
 TEST_F(StoreFile, FindsAChangedReason) {
   fill(6);
   ASSERT_TRUE(

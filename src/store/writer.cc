@@ -436,7 +436,8 @@ int Writer::insert(const Pending& pending, ChainPoint& head) {
     astray += kBehindItsTurn;
   }
   const ChainPoint place = next_point(head, Kind::record, pending.digest);
-  bind_record(insert_, record, astray, checksum(pending.digest), place.link);
+  const PackedInput input(record.input);
+  bind_record(insert_, record, input, astray, checksum(pending.digest), place.link);
   if (pending.keeps_upload) {
     bind_upload(insert_, pending.entry->upload, pending.upload_checksum);
   } else {

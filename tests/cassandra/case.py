@@ -30,6 +30,14 @@ def require_driver():
     require_cassandra()
 
 
+def unpacked(packed):
+    """Returns the pixels of an input as src/store/packed_input.h says that it lies on disk."""
+    if len(packed) == 784:
+        return packed
+    ink = iter(packed[98:])
+    return bytes(next(ink) if packed[i // 8] >> i % 8 & 1 else 0 for i in range(784))
+
+
 class Figures(dict):
     """What /metrics says, by name without its labels."""
 
@@ -124,7 +132,10 @@ class CassandraCase(espy.TestCase):
             rows = store.execute(f"SELECT id, {', '.join(columns)} FROM record").fetchall()
         finally:
             store.close()
-        return {str(uuid.UUID(bytes=row[0])): dict(zip(columns.values(), row[1:])) for row in rows}
+        records = {str(uuid.UUID(bytes=row[0])): dict(zip(columns.values(), row[1:])) for row in rows}
+        for record in records.values():
+            record["input"] = unpacked(record["input"])
+        return records
 
     def assert_in_cluster(self, records):
         """Every record that was answered is there once, with the same bytes as on disk, and no other."""
