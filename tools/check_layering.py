@@ -35,7 +35,6 @@ OWNERS = {
     "grpc/": "grpc",
     "grpcpp/": "grpc",
     "CLI/": "cli",
-    "jemalloc/": "cli",
 }
 
 # fmt stands in for std::format, which GCC 12 lacks; base/format.h is the only header that shows it.
