@@ -35,6 +35,7 @@ OWNERS = {
     "grpc/": "grpc",
     "grpcpp/": "grpc",
     "CLI/": "cli",
+    "jemalloc/": "cli",
 }
 
 # fmt stands in for std::format, which GCC 12 lacks; base/format.h is the only header that shows it.
