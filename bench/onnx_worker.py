@@ -23,7 +23,9 @@ def load(file, threads):
 
 def bound_call(session, batch):
     """Returns a function that predicts one batch."""
-    inputs = numpy.full((batch, 1, 28, 28), 0.5, "float32")
+    # As espy's own: half of each picture is paper.
+    inputs = numpy.zeros((batch, 1, 28, 28), "float32")
+    inputs[..., 7:21] = 0.5
     binding = session.io_binding()
     binding.bind_cpu_input(session.get_inputs()[0].name, inputs)
     binding.bind_output(session.get_outputs()[0].name)

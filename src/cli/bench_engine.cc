@@ -230,6 +230,18 @@ class EngineBench {
     return {};
   }
 
+  // Half of each picture is paper, zero, as of Fashion-MNIST's (50.2 %; of MNIST's 80.9 %): what is zero may
+  // be left out.
+  static std::vector<float> pictures(const nn::Architecture& architecture, int batch) {
+    const auto width = static_cast<std::size_t>(architecture.input.back());
+    std::vector<float> values(nn::element_count(architecture.input) * static_cast<std::size_t>(batch));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::size_t column = i % width;
+      values[i] = column >= width / 4 && column < width - width / 4 ? 0.5F : 0.0F;
+    }
+    return values;
+  }
+
   // Each thread has its own predictor and its own batches, as the server's event loops have.
   Result<double> predictions_a_second(const std::shared_ptr<const nn::Network>& network,
                                       nn::Precision precision, int batch, int threads) const {
@@ -239,8 +251,7 @@ class EngineBench {
       if (!predictor) return std::move(predictor).error();
       predictors.push_back(*std::move(predictor));
     }
-    const std::vector<float> inputs(
-        nn::element_count(network->architecture.input) * static_cast<std::size_t>(batch), 0.5F);
+    const std::vector<float> inputs = pictures(network->architecture, batch);
     std::barrier meeting(threads);
     std::vector<double> rates(predictors.size());
     const auto work = [&](std::size_t thread) {

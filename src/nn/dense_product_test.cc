@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "nn/random.h"
@@ -82,6 +84,50 @@ TEST(DenseProduct, agrees_with_the_definition) {
     computes.backward_data(gradient, weights, source_gradient);
     EXPECT_EQ(source_gradient, naive_backward(sizes, gradient, weights));
   }
+}
+
+// What is left out of a lone sample changes nothing: the same bits as with company.
+TEST(DenseProduct, one_sample_is_as_among_others) {
+  RandomSequence random(6);
+  for (const std::size_t strip : {32U, 64U}) {
+    const DenseSizes alone{Element::f32, 1, 1040, 2 * strip, strip};
+    if (!DenseProduct::suits(alone)) continue;  // a processor without the instructions
+    DenseSizes together = alone;
+    together.samples = 3;
+    const auto fraction = [&] { return static_cast<float>(random.next() % 1000) / 999.0F - 0.5F; };
+    std::vector<float> weights(alone.inputs * alone.outputs);
+    std::vector<float> biases(alone.outputs);
+    std::generate(weights.begin(), weights.end(), fraction);
+    std::generate(biases.begin(), biases.end(), fraction);
+    // All zeros, one in four, and none.
+    std::vector<float> source(together.samples * alone.inputs, 0.0F);
+    for (std::size_t i = alone.inputs; i < 2 * alone.inputs; ++i) source[i] = i % 4 == 0 ? 0.0F : fraction();
+    std::generate(source.begin() + static_cast<std::ptrdiff_t>(2 * alone.inputs), source.end(), fraction);
+    for (const WithRelu relu : {WithRelu::no, WithRelu::yes}) {
+      std::vector<float> all(together.samples * alone.outputs);
+      DenseProduct(together).forward(source, weights, biases, relu, all);
+      for (std::size_t sample = 0; sample < together.samples; ++sample) {
+        SCOPED_TRACE(sample);
+        std::vector<float> one(alone.outputs, std::numeric_limits<float>::quiet_NaN());
+        DenseProduct(alone).forward(std::span(source).subspan(sample * alone.inputs, alone.inputs), weights,
+                                    biases, relu, one);
+        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(sample * alone.outputs);
+        EXPECT_EQ(one, std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(alone.outputs)));
+      }
+    }
+  }
+}
+
+TEST(DenseProduct, takes_what_is_no_number) {
+  const DenseSizes sizes{Element::f32, 1, 16, 32, 32};
+  if (!DenseProduct::suits(sizes)) return;  // a processor without the instructions
+  std::vector<float> source(16, 0.0F);
+  source[5] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> destination(32);
+  DenseProduct(sizes).forward(source, std::vector<float>(16 * 32, 1.0F), std::vector<float>(32), WithRelu::no,
+                              destination);
+  EXPECT_TRUE(
+      std::all_of(destination.begin(), destination.end(), [](float value) { return value != value; }));
 }
 
 TEST(DenseProduct, suits_floats) { EXPECT_FALSE(DenseProduct::suits({Element::bf16, 4, 64, 64, 64})); }

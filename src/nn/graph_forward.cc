@@ -52,8 +52,7 @@ void GraphBuilder::add_forward(const Dense& dense) {
     activation_ = {half_layout({sizes[0], sizes[1], 1, 1}), cpu(), activation_.get_data_handle()};
   } else {
     const DenseSizes sizes = dense_sizes(Element::f32, sizes_of(activation_), dense.units);
-    const bool is_alone = purpose_ == Purpose::inference && sizes.samples == 1;
-    if (!is_alone && DenseProduct::suits(sizes)) return add_dense(sizes);
+    if (DenseProduct::suits(sizes)) return add_dense(sizes);
     return add_weighted(DensePrimitives{}, dense.units, Bias::added);
   }
   add_normalize(Normalization::bias);
